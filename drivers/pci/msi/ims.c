@@ -3,9 +3,10 @@
  * PCI Interrupt Message Store (IMS)
  *
  * A device can keep interrupt messages in a store of its own, in addition to
- * MSI or MSI-X. The driver knows the store and provides an interrupt chip for
- * it. The interrupts are allocated one by one from a second interrupt domain
- * of the device, which exists only on top of interrupt remapping:
+ * MSI or MSI-X. The driver knows the store and provides the callbacks to mask,
+ * unmask and write an entry. The interrupts are allocated one by one from a
+ * second interrupt domain of the device, which exists only on top of interrupt
+ * remapping:
  *
  *	             |-- MSI or MSI-X	MSI_DEFAULT_DOMAIN
  *	vector -- IR |
@@ -15,6 +16,7 @@
  * table and neither the message nor the device are involved.
  */
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/export.h>
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
@@ -22,11 +24,22 @@
 
 #include "msi.h"
 
-/* The core manages the descriptors and the sysfs files */
-#define IMS_DOMAIN_FLAGS	(MSI_FLAG_ALLOC_SIMPLE_MSI_DESCS |	\
-				 MSI_FLAG_FREE_MSI_DESCS |		\
-				 MSI_FLAG_DEV_SYSFS |			\
-				 MSI_FLAG_PCI_IMS)
+static const struct msi_domain_template pci_ims_template = {
+	.chip = {
+		.name			= "PCI-IMS",
+		.flags			= IRQCHIP_ONESHOT_SAFE,
+	},
+
+	.ops = {
+		.set_desc		= pci_device_domain_set_desc,
+	},
+
+	.info = {
+		.flags			= MSI_FLAG_FREE_MSI_DESCS | MSI_FLAG_DEV_SYSFS |
+					  MSI_FLAG_PCI_IMS,
+		.bus_token		= DOMAIN_BUS_PCI_DEVICE_IMS,
+	},
+};
 
 /*
  * The parent domain has to announce support, must never change a message once
@@ -49,13 +62,15 @@ static bool pci_ims_template_valid(const struct msi_domain_template *template)
 	if (!chip->irq_mask || !chip->irq_unmask || !chip->irq_write_msi_msg)
 		return false;
 
-	/* Affinity is none of the business of the store */
-	if (chip->irq_set_affinity)
+	/* Message and affinity are none of the business of the store */
+	if (chip->irq_compose_msi_msg || chip->irq_set_affinity)
 		return false;
 
-	/* Flags and these callbacks are set here and by the parent domain */
-	return !template->info.flags && !template->ops.set_desc &&
-	       !template->ops.domain_alloc_irqs && !template->ops.domain_free_irqs;
+	/* The bus lock is not held for activation and CPU hotplug */
+	if (chip->irq_bus_lock || chip->irq_bus_sync_unlock)
+		return false;
+
+	return !template->info.flags;
 }
 
 static bool pci_has_ims_domain(struct pci_dev *pdev)
@@ -65,10 +80,18 @@ static bool pci_has_ims_domain(struct pci_dev *pdev)
 					   DOMAIN_BUS_PCI_DEVICE_IMS);
 }
 
+static void pci_ims_release_domain(void *data)
+{
+	struct pci_dev *pdev = data;
+
+	msi_domain_free_irqs_all(&pdev->dev, MSI_SECONDARY_DOMAIN);
+	msi_remove_device_irq_domain(&pdev->dev, MSI_SECONDARY_DOMAIN);
+}
+
 /**
  * pci_create_ims_domain - Create an IMS interrupt domain for a PCI device
  * @pdev:	The PCI device to operate on
- * @template:	The MSI domain template which describes the store. It is copied.
+ * @template:	The callbacks for the store
  * @hwsize:	The number of messages the store can hold, at most 65536. Index
  *		numbers range from 0 to @hwsize - 1. 0 means that there is no limit
  *		other than 65536, e.g. because messages are stored in memory of
@@ -76,36 +99,46 @@ static bool pci_has_ims_domain(struct pci_dev *pdev)
  * @data:	Optional pointer to data of the driver, available to the callbacks in
  *		msi_domain_info::data
  *
- * In @template:
+ * These members of @template are copied:
  *
- *  - chip.irq_mask(), chip.irq_unmask() and chip.irq_write_msi_msg() are
- *    required. Masking has to be effective when irq_mask() returns. A message
- *    of zeros written by irq_write_msi_msg() means that the entry is no longer
- *    in use. Unless the chip implements irq_bus_lock(), all callbacks can be
- *    invoked with interrupts disabled and a raw spinlock held.
+ *  - chip.irq_mask(), chip.irq_unmask(): Mask and unmask an entry. Required. Both
+ *    have to be effective when they return.
  *
- *  - chip.irq_set_affinity() must not be set.
+ *  - chip.irq_write_msi_msg(): Write a message. Required. It must not become
+ *    visible to the device in parts and has to be stored in msi_desc::msg, which
+ *    is what get_cached_msi_msg() returns. A message of zeros is written when the
+ *    interrupt is deactivated, e.g. by free_irq().
  *
- *  - ops.prepare_desc() is optional. It is invoked in preemptible context when an
- *    interrupt is allocated, with the descriptor which holds the index and the
- *    instance cookie.
+ *  - ops.prepare_desc(): Set up a descriptor, e.g. msi_desc::data.dcookie from
+ *    msi_desc::msi_index and msi_desc::data.icookie. Optional. Invoked when an
+ *    interrupt is allocated, with the MSI descriptor mutex held, so it must not
+ *    invoke any of the functions in this file.
  *
- *  - info.flags must be 0. The name of the chip, the bus token and everything
- *    else is set up by the PCI core and the parent domain.
+ * The chip callbacks are invoked with a raw spinlock held and interrupts disabled,
+ * from hard interrupt context and CPU hotplug too, so they must not sleep.
+ * Therefore chip.irq_bus_lock() and chip.irq_bus_sync_unlock() must not be set.
+ * Neither must chip.irq_set_affinity(), chip.irq_compose_msi_msg() and info.flags,
+ * as this is handled by the parent domain and the PCI core. The other members are
+ * ignored.
  *
- * The domain is removed when the driver is unbound from the device or with
- * pci_remove_ims_domain(). It is independent of MSI and MSI-X, which do not have
- * to be enabled.
+ * An entry has to be masked when it is allocated and must stay masked until
+ * chip.irq_unmask() is invoked. A store which loses its content, e.g. by a reset or
+ * in a low power state, has to be restored by the driver from msi_desc::msg.
+ *
+ * The domain is independent of MSI and MSI-X, which do not have to be enabled. It
+ * is removed with pci_remove_ims_domain() or when the driver is unbound from the
+ * device, before resources which the driver acquired earlier with devm functions.
+ * See pci_remove_ims_domain() for the rules.
  *
  * Context: Preemptible task context, takes the MSI descriptor mutex of the device.
  *
  * Return: %0 on success or an error code:
  *
- *  %-EOPNOTSUPP:	IMS cannot work here: there is no interrupt remapping, the
- *			remapping unit is emulated (VT-d caching mode), source-ids
- *			are not verified (intremap=nosid) or MSI is not available for
- *			this device at all. This will not change, so it is not useful
- *			to retry.
+ *  %-EOPNOTSUPP:	The interrupt domain of the device does not support IMS. VT-d
+ *			interrupt remapping does, unless the unit reports caching mode,
+ *			i.e. is emulated, or source-ids are not verified
+ *			(intremap=nosid). Also returned when MSI is not available for
+ *			the device at all. There is no point in a retry.
  *  %-EEXIST:		The device has an IMS domain already
  *  %-EINVAL:		@template or @hwsize are not valid
  *  %-ENOMEM:		Out of memory
@@ -113,24 +146,33 @@ static bool pci_has_ims_domain(struct pci_dev *pdev)
 int pci_create_ims_domain(struct pci_dev *pdev, const struct msi_domain_template *template,
 			  unsigned int hwsize, void *data)
 {
+	int ret;
+
 	if (!pci_ims_template_valid(template) || hwsize > MSI_MAX_INDEX + 1)
 		return -EINVAL;
 
 	if (!pci_ims_supported(pdev))
 		return -EOPNOTSUPP;
 
+	if (pci_has_ims_domain(pdev))
+		return -EEXIST;
+
 	struct msi_domain_template *ims __free(kfree) =
-		kmemdup(template, sizeof(*ims), GFP_KERNEL);
+		kmemdup(&pci_ims_template, sizeof(*ims), GFP_KERNEL);
 	if (!ims)
 		return -ENOMEM;
 
-	ims->chip.name = "PCI-IMS";
-	ims->ops.set_desc = pci_device_domain_set_desc;
-	ims->info.flags = IMS_DOMAIN_FLAGS;
-	ims->info.bus_token = DOMAIN_BUS_PCI_DEVICE_IMS;
+	ims->chip.irq_mask = template->chip.irq_mask;
+	ims->chip.irq_unmask = template->chip.irq_unmask;
+	ims->chip.irq_write_msi_msg = template->chip.irq_write_msi_msg;
+	ims->ops.prepare_desc = template->ops.prepare_desc;
 
-	return msi_create_device_irq_domain(&pdev->dev, MSI_SECONDARY_DOMAIN, ims, hwsize,
-					    data, NULL);
+	ret = msi_create_device_irq_domain(&pdev->dev, MSI_SECONDARY_DOMAIN, ims, hwsize,
+					   data, NULL);
+	if (ret)
+		return ret;
+
+	return devm_add_action_or_reset(&pdev->dev, pci_ims_release_domain, pdev);
 }
 EXPORT_SYMBOL_GPL(pci_create_ims_domain);
 
@@ -143,16 +185,12 @@ EXPORT_SYMBOL_GPL(pci_create_ims_domain);
  * when the device has no IMS domain.
  *
  * Context: Preemptible task context, takes the MSI descriptor mutex of the device.
- *	    Must not be invoked in parallel to pci_ims_alloc_irq() and
- *	    pci_ims_free_irq().
+ *	    Must not be invoked in parallel to the other functions.
  */
 void pci_remove_ims_domain(struct pci_dev *pdev)
 {
-	if (!pci_has_ims_domain(pdev))
-		return;
-
-	msi_domain_free_irqs_all(&pdev->dev, MSI_SECONDARY_DOMAIN);
-	msi_remove_device_irq_domain(&pdev->dev, MSI_SECONDARY_DOMAIN);
+	if (pci_has_ims_domain(pdev))
+		devm_release_action(&pdev->dev, pci_ims_release_domain, pdev);
 }
 EXPORT_SYMBOL_GPL(pci_remove_ims_domain);
 
@@ -161,13 +199,18 @@ EXPORT_SYMBOL_GPL(pci_remove_ims_domain);
  * @pdev:	The PCI device to operate on
  * @icookie:	Optional pointer to the instance cookie of this interrupt, e.g. a PASID
  *		or a pointer to queue memory. It is copied to msi_desc::data.icookie
- *		for the callbacks of the interrupt chip. The PCI core does not interpret
- *		it.
- * @affdesc:	Optional pointer to an affinity descriptor
+ *		for the callbacks. The PCI core does not interpret it.
+ * @affdesc:	Optional pointer to an affinity descriptor. With @affdesc::is_managed
+ *		user space cannot change the affinity and the interrupt is shut down
+ *		while all CPUs in the mask are offline.
  *
  * This allocates the lowest free index of the store and an entry in the interrupt
  * remapping table. The message is written to the store when the interrupt is
- * requested. A CPU vector is reserved, but not allocated before that either.
+ * requested.
+ *
+ * The interrupt uses reservation mode: a CPU vector is accounted for, but allocated
+ * only when the interrupt is requested, which then can fail with -ENOSPC. A managed
+ * interrupt has a vector reserved on each CPU in its affinity mask instead.
  *
  * Context: Preemptible task context, takes the MSI descriptor mutex of the device.
  *
