@@ -1,0 +1,80 @@
+# shellcheck shell=bash disable=SC2034
+# From nothing to a bench that can boot: the plan, consent, and all the steps.
+
+LIB=$(dirname "${BASH_SOURCE[0]}")
+. "$LIB/common.sh"
+. "$LIB/fetch.sh"
+. "$LIB/tree.sh"
+. "$LIB/kernel.sh"
+. "$LIB/qemu.sh"
+. "$LIB/guest.sh"
+
+# bench_ready [uml]: all that is needed to boot, in the cache
+bench_ready() {
+	kernel_folder
+	qemu_folder
+	plan "$@"
+	kernel_source
+	kernel_series
+	kept "$TOOLS" || must tools 600 "fetching tools and firmware" tools_fetch
+	qemu_image
+	kernel_image "$TIP"
+	((RC == 0)) || explain kernel 5400 "building the kernel"
+	guest_image
+}
+
+# plan [uml]: says what is going to happen, asks if something has to be installed.
+# Nothing to say when all is in the cache.
+plan() {
+	local missing disk=0 minutes=0 text='' fetch=''
+	missing=$(packages_missing)
+	[[ -e $TOOLS ]] || need 10 0 fetch "download 3 MB of tools and firmware, only unpacked"
+	if [[ ! -e $K && ! ${LINUX:-} ]]; then need 2100 2 fetch "download the Linux 7.3 source, 167 MB, and import it into git"; fi
+	if [[ ! -e $K ]] && [[ ${LINUX:-} ]]; then need 2100 2 local "check out a copy of $LINUX"; fi
+	[[ -e $K/kernel/wanted ]] || need 700 9 local "build the test kernel"
+	if [[ ! -e $Q && ! ${QEMU_SRC:-} ]]; then need 400 1 fetch "download the QEMU source, 40 MB"; fi
+	[[ -e $QEMU ]] || need 400 3 local "build QEMU"
+	if [[ ${1:-} == uml && ! -e $K/uml/wanted ]]; then need 500 3 local "build a user-mode kernel for the KUnit suites"; fi
+	if [[ $fetch ]]; then text="  download 20 MB of Debian's package lists"$'\n'$text; fi
+	if [[ $text$missing ]]; then
+		printf 'To do first, in %s:\n%s' "$CACHE" "$text"
+		if [[ $missing ]]; then printf '  install these packages of Debian bookworm main: %s\n' "$missing"; fi
+		printf 'It needs %d MB of disk (%d MB are free), 2 GB of memory, and about %d minutes on 2 cores.\n' \
+			"$disk" "$(free_mb "$CACHE")" "$minutes"
+	fi
+	enough "$disk"
+	if [[ $missing ]]; then consent "$missing"; fi
+}
+
+need() {
+	disk=$((disk + $1)) minutes=$((minutes + $2)) text+="  $4"$'\n'
+	if [[ $3 == fetch ]]; then fetch=1; fi
+}
+
+enough() {
+	local memory
+	if (($(free_mb "$CACHE") < $1 + 200)); then
+		die "not enough disk for $CACHE: free $(($1 + 200 - $(free_mb "$CACHE"))) MB more, or set CACHE= to a folder on another disk"
+	fi
+	memory=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
+	((memory >= 1800)) || die "not enough memory: 2 GB have to be available and $memory MB are, close something"
+}
+
+am_root() { ((EUID == 0)); }
+
+consent() {
+	local line="apt-get install --no-install-recommends $1" answer
+	if ! grep -qs '^VERSION_CODENAME=bookworm$' /etc/os-release; then
+		warn "this was made for Debian bookworm, other systems may lack what it needs"
+	fi
+	if ! am_root; then
+		die "packages are missing and only root can install them: have root run '${line% }', then run this again"
+	fi
+	if [[ ! $YES && -t 0 ]]; then
+		read -r -p "Install them now? [y/N] " answer
+		if [[ $answer == [yY]* ]]; then YES=1; fi
+	fi
+	[[ $YES ]] || die "packages are missing: run '${line% }', or run this again with --yes"
+	must packages 1200 "installing packages" packages_install "$1"
+	[[ ! $(packages_missing) ]] || die "these packages were installed and do not have what they should: $(packages_missing)"
+}

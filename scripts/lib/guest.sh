@@ -1,0 +1,87 @@
+# shellcheck shell=bash disable=SC2034
+# The guest: its image, the command line of QEMU, one boot, and what it said.
+
+# A report of one of these on the console fails a run
+SPLATS='\bWARNING:|\bBUG:|\bBUG at |Oops|KASAN|KCSAN|UBSAN|Call Trace|Kernel panic|general protection fault|possible circular locking|possible recursive locking|inconsistent lock state|suspicious RCU usage|INFO: rcu|rcu: INFO|blocked for more than|list_(add|del) corruption|scheduling while atomic|sleeping function called|nobody cared|unable to handle|Unable to handle|stack-protector'
+
+# ---- image
+
+# guest_image: sets INITRD; made of busybox, the guest program, the test driver
+# and nothing of the host's files
+guest_image() {
+	local program busybox=$TOOLS/bin/busybox
+	local -a files=("$TESTS"/guest/{Makefile,*.c,*.h} "$TESTS"/driver/*.h "$TESTS"/qemu/*.h)
+	program=$CACHE/initrd-program-$({ gcc --version; cat "${files[@]}"; } | hash12)
+	kept "$program" || must guest 300 "building the guest program" guest_program "$program"
+	INITRD=$CACHE/initrd-$(cat "$program" "$busybox" "$TESTS/guest/init" "$IMAGE/ims_test.ko" | hash12).gz
+	kept "$INITRD" || must initrd 60 "packing the guest's image" guest_pack "$INITRD" "$program" "$busybox"
+}
+
+guest_program() {
+	make -C "$TESTS/guest" O="$TMP/guest"
+	mv "$TMP/guest/imstest" "$1"
+}
+
+guest_pack() {
+	local root=$TMP/root
+	mkdir -p "$root"/{bin,proc,sys,dev,tmp}
+	cp "$3" "$root/bin/busybox"
+	ln -s busybox "$root/bin/sh"
+	cp "$2" "$root/imstest"
+	cp "$IMAGE/ims_test.ko" "$root"
+	install -m 755 "$TESTS/guest/init" "$root/init"
+	(cd "$root" && find . | sort | cpio --quiet -o -H newc -R 0:0 | gzip -1n) >"$TMP/initrd.gz"
+	mv "$TMP/initrd.gz" "$1"
+}
+
+# ---- boot
+
+# guest_command NAME CACHING_MODE PARAMETERS: sets QEMU_CMD. The guest has two
+# serial ports, no network and no file of the host.
+guest_command() {
+	local cpu=qemu64,+svm,+npt,+x2apic,+nx,+ssse3
+	if [[ $ACCEL == kvm ]]; then cpu=host; fi
+	QEMU_CMD=("$QEMU" -L "$TOOLS/firmware" -M "q35,kernel-irqchip=split" -accel "$ACCEL" -cpu "$cpu" -smp 2 -m 1G
+		-nodefaults -no-user-config -display none -nic none -no-reboot
+		-device "intel-iommu,intremap=on,eim=on,caching-mode=$2" -device pci-ims -device pci-ims
+		-kernel "$IMAGE/bzImage" -initrd "$INITRD"
+		-append "console=ttyS0 printk.time=0 panic=-1 iommu=on $3")
+}
+
+# boot NAME SECONDS CACHING_MODE PARAMETERS: in the background, see booted()
+boot() {
+	guest_command "$1" "$3" "$4"
+	QEMU_CMD+=(-serial "file:$LOGS/$1.console" -serial "file:$LOGS/$1.out")
+	rm -f "$LOGS/$1".{console,out,qemu}
+	printf '%s ' "${QEMU_CMD[@]@Q}" | sed "s/'\([-A-Za-z0-9_.,:=+/]*\)'/\1/g" >"$LOGS/$1.command"
+	BOOT_LIMIT[$1]=$2
+	start "$1" "$LOGS/$1.qemu" "${QEMU_CMD[@]}"
+}
+declare -A BOOT_LIMIT=()
+
+# booted NAME: wait for the end of a boot. Sets PROBLEM, a sentence, when it was
+# not a clean one.
+booted() {
+	local console=$LOGS/$1.console
+	await "$1" "${BOOT_LIMIT[$1]}"
+	PROBLEM=
+	if ((RC == 124)); then
+		PROBLEM="the guest '$1' did not end within ${BOOT_LIMIT[$1]} s and was stopped"
+	elif ((RC)); then
+		PROBLEM="QEMU ended with status $RC in '$1': $(tail -n 1 "$LOGS/$1.qemu" 2>/dev/null)"
+	elif splats "$console" | grep -q .; then
+		PROBLEM="the kernel reported in '$1': $(splats "$console" | head -n 1)"
+	elif ! grep -q 'reboot: Power down' "$console"; then
+		PROBLEM="the guest '$1' ended without having powered down"
+	fi
+}
+
+# splats FILE: the reports in a console log, without those that tests/allowed-splats has a reason for
+splats() {
+	local allowed=$TOP/tests/allowed-splats
+	if [[ -e $allowed ]]; then
+		grep -aE "$SPLATS" "$1" | grep -vEf <(grep -v '^#' "$allowed") || :
+	else
+		grep -aE "$SPLATS" "$1" || :
+	fi
+}

@@ -1,0 +1,172 @@
+# shellcheck shell=bash disable=SC2034
+# The kernel: source, series, configuration, build.
+
+TESTS=$TOP/tests	# a mutant brings a copy of its own
+X86_CONFIG=("$TOP/tests/kernel/base.config" "$TOP/tests/kernel/debug.config")
+UML_CONFIG=("$TOP/tests/kernel/kunit-uml.config")
+
+# What would change a build behind our back
+unset ARCH CROSS_COMPILE KCFLAGS CFLAGS LDFLAGS MAKEFLAGS MAKELEVEL O M V W C CC LD
+
+kernel_folder() {
+	if [[ ${LINUX:-} ]]; then
+		own=$(cd -- "$LINUX" 2>/dev/null && pwd -P) || die "LINUX=$LINUX is not a folder: give a kernel tree or a git repository of version 7.3"
+		K=$CACHE/own-linux-$(hash12 <<<"$own")
+	else
+		K=$CACHE/linux-$(pin linux-source-7.3 5 | cut -c1-12)
+	fi
+}
+
+# ---- source: sets BASE, the commit that the series goes on
+
+kernel_source() {
+	if [[ ${LINUX:-} ]]; then
+		kernel_own
+	else
+		kept "$K" || must linux 1800 "fetching and unpacking the kernel source" kernel_fetch
+		if [[ -e $K/note ]]; then cat "$K/note"; fi
+		BASE=$(git -C "$K/tree" rev-parse base)
+	fi
+	kernel_version
+}
+
+kernel_fetch() {
+	local deb=$TMP/deb-linux dir=$TMP/linux
+	fetch linux-source-7.3 "$deb"
+	mkdir "$dir"
+	if [[ -e $deb/note ]]; then mv "$deb/note" "$dir"; fi
+	dpkg-deb --fsys-tarfile "$deb"/*.deb | tar -xO ./usr/src/linux-source-7.3.tar.xz >"$TMP/linux.tar.xz"
+	[[ -e $dir/note ]] || sha256sum -c <<<"$LINUX_TAR_SHA256  $TMP/linux.tar.xz"
+	tar -xJf "$TMP/linux.tar.xz" -C "$dir"
+	rm -r "$deb" "$TMP/linux.tar.xz"
+	mv "$dir/linux-source-7.3" "$dir/tree"
+	tree_import "$dir/tree" "Linux of Debian's linux-source-7.3"
+	mv "$dir" "$K"
+	prune
+}
+
+# Somebody's own tree is only read: its objects are borrowed, not even its index
+# is refreshed.
+kernel_own() {
+	local git_dir
+	mkdir -p "$K"
+	touch "$K"
+	[[ -d $K/tree/.git ]] || git init -q -b none "$K/tree"
+	if ! own_is_git; then
+		must linux 1800 "importing $own" kernel_import
+		BASE=$(git -C "$K/tree" rev-parse base)
+		return
+	fi
+	[[ -z $(git -C "$own" status --porcelain --untracked-files=no 2>/dev/null) ]] ||
+		die "LINUX=$LINUX has changes that are not committed: commit or stash them"
+	git_dir=$(git -C "$own" rev-parse --path-format=absolute --git-common-dir)
+	echo "$git_dir/objects" >"$K/tree/.git/objects/info/alternates"
+	rm -f "$K/tree/.git/shallow"
+	if [[ -e $git_dir/shallow ]]; then cp "$git_dir/shallow" "$K/tree/.git/"; fi
+	BASE=$(git -C "$own" rev-parse --verify -q 'HEAD^{commit}') || die "LINUX=$LINUX has no commit: check out a 7.3 kernel there"
+}
+
+own_is_git() {
+	[[ $(git -C "$own" rev-parse --is-bare-repository 2>/dev/null) == true ||
+		$(git -C "$own" rev-parse --show-toplevel 2>/dev/null) == "$own" ]]
+}
+
+kernel_import() {
+	local -a git=(env GIT_INDEX_FILE="$K/index" git --git-dir="$K/tree/.git" --work-tree="$own")
+	# Forced, since Debian's .gitignore hides all; without what a build leaves
+	"${git[@]}" -c core.bigFileThreshold=1 -c core.compression=1 add -Af -- . \
+		':!*.o' ':!*.a' ':!*.ko' ':!*.cmd' ':!*.mod' ':!vmlinux*' ':!.config*' ':!.tmp_*' ':!.git' \
+		':!include/config' ':!include/generated' ':!arch/*/include/generated'
+	"${git[@]}" update-ref refs/heads/base \
+		"$("${git[@]}" commit-tree -m "your tree" "$("${git[@]}" write-tree)")"
+}
+
+kernel_version() {
+	local version
+	version=$(git -C "$K/tree" show "$BASE:Makefile" 2>/dev/null |
+		awk -F' *= *' '$1 == "VERSION" { v = $2 } $1 == "PATCHLEVEL" { print v "." $2; exit }') || :
+	[[ $version == 7.3 ]] || die "the series is for Linux 7.3 and ${LINUX:-the source} is ${version:-no kernel tree}: check out v7.3 or a 7.3.y there, or leave LINUX unset"
+}
+
+# ---- series: sets TIP
+
+kernel_series() {
+	local -a patches
+	shopt -s nullglob
+	patches=("$TOP"/patches/[0-9]*.patch)
+	shopt -u nullglob
+	if [[ ${patches[0]:-} == */0000-* ]]; then patches=("${patches[@]:1}"); fi
+	((${#patches[@]})) || die "there are no patches in $TOP/patches: check out the repository again"
+	tree_commit "$K/tree" "$BASE" "${patches[@]}"
+	((RC == 0)) || explain apply 600 "applying the series"
+	TIP=$COMMIT
+}
+
+# ---- build
+
+kernel_make() {
+	make -C "$K/tree" O="$1" -j"$JOBS" LOCALVERSION= KBUILD_BUILD_TIMESTAMP=@1700000000 \
+		KBUILD_BUILD_USER=ir-ims KBUILD_BUILD_HOST=localhost KBUILD_BUILD_VERSION=1 "${@:2}"
+}
+
+# kernel_config DIR ARCH TARGET FRAGMENT...: TARGET is what the fragments start from
+kernel_config() {
+	local dir=$1 arch=$2 target=$3 option
+	shift 3
+	mkdir -p "$dir"
+	cat "$@" >"$dir/wanted.new"
+	if [[ -e $dir/.config ]] && cmp -s "$dir/wanted.new" "$dir/wanted"; then return; fi
+	rm -f "$dir/wanted"
+	cp "$dir/wanted.new" "$dir/.config"
+	kernel_make "$dir" ARCH="$arch" KCONFIG_ALLCONFIG="$dir/wanted.new" "$target"
+	while read -r option; do
+		grep -qx -- "$option" "$dir/.config" || die "the kernel configuration did not take $option: see tests/kernel"
+	done < <(grep '^CONFIG_[^=]*=[^n]' "$dir/wanted.new")
+	while read -r option; do
+		! grep -q "^$option=" "$dir/.config" || die "the kernel configuration did not take $option=n: see tests/kernel"
+	done < <(sed -n 's/^\(CONFIG_[^=]*\)=n$/\1/p' "$dir/wanted.new")
+	mv "$dir/wanted.new" "$dir/wanted"
+}
+
+# image_key COMMIT FILE...: everything that a build depends on
+image_key() {
+	{ git -C "$K/tree" rev-parse "$1^{tree}"; gcc --version; ld --version; cat "${@:2}"; declare -f kernel_make kernel_config kernel_build uml_build; } | hash12
+}
+
+# kernel_image COMMIT: sets IMAGE, the folder with bzImage, vmlinux, ims_test.ko; status in RC
+kernel_image() {
+	IMAGE=$CACHE/image-$(image_key "$1" "${X86_CONFIG[@]}" "$TESTS"/driver/{Kbuild,*.c,*.h} "$TESTS"/qemu/*.h)
+	RC=0
+	kept "$IMAGE" || step kernel 5400 "${2:-building the kernel}" kernel_build "$1" "$IMAGE"
+}
+
+kernel_build() {
+	local build=$K/kernel module=$K/module out=$TMP/image
+	git -C "$K/tree" checkout -q -f --detach "$1"
+	kernel_config "$build" x86_64 allnoconfig "${X86_CONFIG[@]}"
+	kernel_make "$build" bzImage modules
+	rm -rf "$module"
+	mkdir -p "$module/driver" "$module/qemu" "$out"
+	cp "$TESTS"/driver/{Kbuild,*.c,*.h} "$module/driver"
+	cp "$TESTS"/qemu/*.h "$module/qemu"
+	kernel_make "$build" M="$module/driver" modules
+	cp "$build/arch/x86/boot/bzImage" "$build/vmlinux" "$module/driver/ims_test.ko" "$out"
+	mv "$out" "$2"
+}
+
+# uml_image COMMIT: sets UML, the folder with a user-mode kernel that has the KUnit suites
+uml_image() {
+	UML=$CACHE/image-uml-$(image_key "$1" "${UML_CONFIG[@]}")
+	RC=0
+	kept "$UML" || step uml 3600 "building the user-mode kernel" uml_build "$1" "$UML"
+}
+
+uml_build() {
+	local build=$K/uml out=$TMP/uml
+	git -C "$K/tree" checkout -q -f --detach "$1"
+	kernel_config "$build" um olddefconfig "${UML_CONFIG[@]}"
+	kernel_make "$build" ARCH=um
+	mkdir -p "$out"
+	cp "$build/linux" "$out"
+	mv "$out" "$2"
+}

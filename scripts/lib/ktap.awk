@@ -1,0 +1,48 @@
+# KTAP on stdin, nested or flat: one line "name<TAB>ok|not ok|skip<TAB>text" for
+# each leaf. The results of a group only count when they say more than its tests.
+# -v suite=NAME goes in front of the names. Other lines are passed over.
+
+{ sub(/\r$/, "") }
+
+/^ *# Subtest: / {
+	depth = indent($0)
+	group[depth] = $3
+	for (d in group) if (d + 0 > depth) delete group[d]
+	next
+}
+
+/^ *(not )?ok [0-9]+/ {
+	depth = indent($0)
+	status = /^ *not / ? "not ok" : "ok"
+	text = ""
+	line = $0
+	sub(/^ *(not )?ok [0-9]+ *(- )?/, "", line)
+	if (match(line, / *# *[Ss][Kk][Ii][Pp]/)) {
+		status = "skip"
+		text = substr(line, RSTART + RLENGTH + 1)
+		line = substr(line, 1, RSTART - 1)
+	}
+	sub(/ *#.*/, "", line)
+	gsub(/[ \t]+/, "_", line)
+	if (line == "") line = "unnamed"
+
+	# The end of a group: its tests were counted
+	if (inner[depth] > 0) {
+		if (status == "not ok" && !bad[depth])
+			print name(depth) line "\tnot ok\tthe group failed, its tests did not"
+	} else
+		print name(depth) line "\t" status "\t" text
+	failed = (status == "not ok" || bad[depth])
+	for (d in inner) if (d + 0 >= depth) { delete inner[d]; delete bad[d] }
+	for (d in group) if (d + 0 > depth) delete group[d]
+	for (d = 0; d < depth; d++) { inner[d]++; if (failed) bad[d] = 1 }
+}
+
+function indent(s) { match(s, /^ */); return RLENGTH }
+
+# A group's "# Subtest:" line is indented as its tests are
+function name(depth,   d, n) {
+	n = suite "."
+	for (d = 4; d <= depth; d += 4) if (d in group) n = n group[d] "."
+	return n
+}

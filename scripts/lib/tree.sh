@@ -1,0 +1,53 @@
+# shellcheck shell=bash disable=SC2034
+# Source trees in the cache. Each is a git repository with one working tree, that
+# is moved from commit to commit, so that make sees as changed only what changed.
+
+# tree_import DIR TEXT: all that is in DIR becomes one commit
+tree_import() {
+	git -C "$1" init -q -b base
+	# Above this size git writes files straight into a pack: much faster
+	git -C "$1" -c core.bigFileThreshold=1 -c core.compression=1 add -Af .
+	git -C "$1" commit -q -m "$2"
+}
+
+# tree_commit DIR BASE PATCH...: the commit of BASE with these patches, in COMMIT; status in RC
+tree_commit() {
+	local dir=$1 base=$2 ref
+	shift 2
+	ref=refs/ir-ims/$({ echo "$base"; cat /dev/null "$@"; } | hash12)
+	RC=0
+	if ! COMMIT=$(git -C "$dir" rev-parse -q --verify "$ref"); then
+		step apply 600 "applying $# patches" tree_apply "$dir" "$base" "$ref" "$@"
+		COMMIT=$(git -C "$dir" rev-parse -q --verify "$ref") || :
+	fi
+}
+
+# In a second working tree that has only the files that the patches touch:
+# the first one keeps its time stamps, and a patch that fails leaves nothing.
+tree_apply() {
+	local dir=$1 base=$2 ref=$3 patch work=$TMP/apply
+	shift 3
+	git -C "$dir" worktree prune
+	git -C "$dir" worktree add -q --no-checkout --detach "$work" "$base"
+	git -C "$work" read-tree HEAD
+	for patch; do
+		tree_apply_one "$work" "$patch" ||
+			die "the patch ${patch#"$TOP"/} does not apply to $(tree_name "$dir"): rebase it, or use the pinned source"
+	done
+	git -C "$dir" update-ref "$ref" "$(git -C "$work" rev-parse HEAD)"
+	git -C "$dir" worktree remove --force "$work"
+}
+
+# A patch of the series is a mail, a mutant is a plain difference
+tree_apply_one() {
+	if [[ $(head -c 5 "$2") == "From " ]]; then
+		git -C "$1" am --committer-date-is-author-date "$2"
+	else
+		git -C "$1" apply --index "$2" && git -C "$1" commit -q -m "${2##*/}"
+	fi
+}
+
+tree_name() { git -C "$1" log -1 --format=%s base 2>/dev/null || echo "your tree"; }
+
+# own_id DIR: changes when any file of somebody's own tree changes
+own_id() { (cd "$1" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort | hash12); }

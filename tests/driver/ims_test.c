@@ -1,0 +1,755 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Test driver for the emulated IMS device (pci-ims)
+ *
+ * It creates, uses and frees the IMS and MSI-X interrupts of the device as
+ * told by a test program (ims_test.h), and counts what arrives. The program
+ * triggers the interrupts itself: it maps the device's registers.
+ */
+#include <linux/cleanup.h>
+#include <linux/fs.h>
+#include <linux/interrupt.h>
+#include <linux/io.h>
+#include <linux/irq.h>
+#include <linux/irqdomain.h>
+#include <linux/kref.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/msi.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/uaccess.h>
+#include <linux/xarray.h>
+
+#include "ims_test.h"
+#include "pci-ims-regs.h"
+
+/**
+ * struct ims_dev - A device that the driver is bound to
+ * @ref:	One reference for the binding, one for the open file
+ * @lock:	Serialises all operations, protects what follows
+ * @misc:	The character device
+ * @pdev:	The PCI device, NULL: unbound
+ * @regs:	Registers
+ * @slots:	Slot array
+ * @store_lock:	Serialises the accesses to the slot array
+ * @sources:	Sources that have been allocated, by number
+ * @nmsix:	Number of allocated MSI-X vectors
+ * @opened:	There is an open file
+ * @domain:	There is an IMS domain
+ */
+struct ims_dev {
+	struct kref		ref;
+	/* Nothing happens to the device without it */
+	struct mutex		lock;
+	struct miscdevice	misc;
+	struct pci_dev		*pdev;
+	void __iomem		*regs;
+	void __iomem		*slots;
+	raw_spinlock_t		store_lock;
+	struct xarray		sources;
+	unsigned int		nmsix;
+	bool			opened;
+	bool			domain;
+};
+
+/**
+ * struct ims_source - A slot or MSI-X entry that has been allocated once
+ * @ims:	Device
+ * @source:	Number of the source
+ * @virq:	Linux interrupt number, 0: not allocated
+ * @requested:	The handler is installed
+ * @disabled:	disable_irq() has been called
+ * @received:	Interrupts received on each CPU
+ * @unexpected:	Calls of the handler that should not have been
+ * @name:	Name in /proc/interrupts
+ *
+ * It lives until the driver is unbound, so that a handler which is called too
+ * late finds it and is counted.
+ */
+struct ims_source {
+	struct ims_dev	*ims;
+	u32		source;
+	unsigned int	virq;
+	bool		requested;
+	bool		disabled;
+	u64		received[IMS_TEST_CPUS];
+	u64		unexpected;
+	char		name[32];
+};
+
+/*
+ * The store
+ */
+static void __iomem *ims_test_slot(struct irq_data *data)
+{
+	return irq_data_get_msi_desc(data)->data.dcookie.iobase;
+}
+
+static struct ims_dev *ims_test_dev(struct irq_data *data)
+{
+	struct msi_domain_info *info = data->domain->host_data;
+
+	return info->data;
+}
+
+static void ims_test_set_mask(struct irq_data *data, bool mask)
+{
+	void __iomem *ctrl = ims_test_slot(data) + PCI_IMS_SLOT_CTRL;
+	u32 val;
+
+	guard(raw_spinlock_irqsave)(&ims_test_dev(data)->store_lock);
+	val = readl(ctrl) & ~PCI_IMS_CTRL_MASK;
+	writel(mask ? val | PCI_IMS_CTRL_MASK : val, ctrl);
+	/* It is done when this returns */
+	readl(ctrl);
+}
+
+static void ims_test_irq_mask(struct irq_data *data)
+{
+	ims_test_set_mask(data, true);
+}
+
+static void ims_test_irq_unmask(struct irq_data *data)
+{
+	ims_test_set_mask(data, false);
+}
+
+static void ims_test_write_msi_msg(struct irq_data *data, struct msi_msg *msg)
+{
+	struct msi_desc *desc = irq_data_get_msi_desc(data);
+	void __iomem *slot = ims_test_slot(data);
+	u32 ctrl;
+
+	guard(raw_spinlock_irqsave)(&ims_test_dev(data)->store_lock);
+	/* The device must not use one half of the message without the other */
+	ctrl = readl(slot + PCI_IMS_SLOT_CTRL);
+	writel(ctrl | PCI_IMS_CTRL_MASK, slot + PCI_IMS_SLOT_CTRL);
+	writel(msg->address_lo, slot + PCI_IMS_SLOT_ADDR_LO);
+	writel(msg->address_hi, slot + PCI_IMS_SLOT_ADDR_HI);
+	writel(msg->data, slot + PCI_IMS_SLOT_DATA);
+	readl(slot + PCI_IMS_SLOT_CTRL);
+	if (!(ctrl & PCI_IMS_CTRL_MASK))
+		writel(ctrl, slot + PCI_IMS_SLOT_CTRL);
+	desc->msg = *msg;
+}
+
+static void ims_test_prepare_desc(struct irq_domain *domain, msi_alloc_info_t *arg,
+				  struct msi_desc *desc)
+{
+	struct msi_domain_info *info = domain->host_data;
+	struct ims_dev *ims = info->data;
+
+	desc->data.dcookie.iobase = ims->slots + desc->msi_index * PCI_IMS_SLOT_SIZE;
+}
+
+/*
+ * Callbacks that a template must not have. The domain is refused, so they are
+ * never called.
+ */
+static int ims_test_set_affinity(struct irq_data *data, const struct cpumask *mask, bool force)
+{
+	return -EINVAL;
+}
+
+static void ims_test_compose_msi_msg(struct irq_data *data, struct msi_msg *msg)
+{
+}
+
+static void ims_test_bus(struct irq_data *data)
+{
+}
+
+static const struct msi_domain_template ims_test_template = {
+	.chip = {
+		.name			= "IMS",
+		.irq_mask		= ims_test_irq_mask,
+		.irq_unmask		= ims_test_irq_unmask,
+		.irq_write_msi_msg	= ims_test_write_msi_msg,
+		.flags			= IRQCHIP_ONESHOT_SAFE,
+	},
+
+	.ops = {
+		.prepare_desc		= ims_test_prepare_desc,
+	},
+};
+
+/*
+ * The sources
+ */
+static irqreturn_t ims_test_handler(int irq, void *data)
+{
+	struct ims_source *src = data;
+	unsigned int cpu = smp_processor_id();
+
+	/* Calls for one interrupt do not overlap, so nothing else counts */
+	if (READ_ONCE(src->requested) && irq == src->virq && cpu < IMS_TEST_CPUS)
+		WRITE_ONCE(src->received[cpu], src->received[cpu] + 1);
+	else
+		WRITE_ONCE(src->unexpected, src->unexpected + 1);
+	writel(src->source, src->ims->regs + PCI_IMS_ACK);
+	return IRQ_HANDLED;
+}
+
+static bool ims_test_is_slot(struct ims_source *src)
+{
+	return !(src->source & PCI_IMS_SRC_MSIX);
+}
+
+static struct ims_source *ims_test_find(struct ims_dev *ims, u32 source)
+{
+	struct ims_source *src = xa_load(&ims->sources, source);
+
+	return src && src->virq ? src : NULL;
+}
+
+/* Note down that @source has got @virq */
+static int ims_test_add(struct ims_dev *ims, u32 source, unsigned int virq)
+{
+	struct ims_source *src = xa_load(&ims->sources, source);
+	int ret;
+
+	if (!src) {
+		struct ims_source *new __free(kfree) = kzalloc_obj(*new);
+
+		if (!new)
+			return -ENOMEM;
+		ret = xa_err(xa_store(&ims->sources, source, new, GFP_KERNEL));
+		if (ret)
+			return ret;
+		src = no_free_ptr(new);
+	}
+
+	*src = (struct ims_source){ .ims = ims, .source = source, .virq = virq };
+	snprintf(src->name, sizeof(src->name), "ims_test-%s%u",
+		 ims_test_is_slot(src) ? "" : "msix-", source & ~PCI_IMS_SRC_MSIX);
+	return 0;
+}
+
+static int ims_test_request(struct ims_dev *ims, const struct ims_test_source *arg)
+{
+	struct ims_source *src = ims_test_find(ims, arg->source);
+	int ret;
+
+	if (!src)
+		return -ENOENT;
+	if (src->requested)
+		return -EALREADY;
+	if (arg->flags & IMS_TEST_UNLAZY)
+		irq_set_status_flags(src->virq, IRQ_DISABLE_UNLAZY);
+
+	/* The first interrupt may arrive before request_irq() returns */
+	WRITE_ONCE(src->requested, true);
+	ret = request_irq(src->virq, ims_test_handler, 0, src->name, src);
+	if (ret)
+		WRITE_ONCE(src->requested, false);
+	return ret;
+}
+
+static int ims_test_release(struct ims_source *src)
+{
+	if (!src || !src->requested)
+		return -ENOENT;
+
+	free_irq(src->virq, src);
+	WRITE_ONCE(src->requested, false);
+	src->disabled = false;
+	return 0;
+}
+
+static int ims_test_disable(struct ims_source *src)
+{
+	if (!src || !src->requested)
+		return -ENOENT;
+	if (src->disabled)
+		return -EALREADY;
+
+	disable_irq(src->virq);
+	src->disabled = true;
+	return 0;
+}
+
+static int ims_test_enable(struct ims_source *src)
+{
+	if (!src || !src->requested)
+		return -ENOENT;
+	if (!src->disabled)
+		return -EALREADY;
+
+	src->disabled = false;
+	enable_irq(src->virq);
+	return 0;
+}
+
+static int ims_test_rewrite(struct ims_source *src)
+{
+	struct irq_data *data;
+	struct msi_msg msg;
+
+	if (!src || !ims_test_is_slot(src))
+		return -ENOENT;
+
+	data = irq_get_irq_data(src->virq);
+	msg = irq_data_get_msi_desc(data)->msg;
+	ims_test_write_msi_msg(data, &msg);
+	return 0;
+}
+
+static int ims_test_stats(struct ims_dev *ims, struct ims_test_stats *arg)
+{
+	struct ims_source *src = xa_load(&ims->sources, arg->source);
+	unsigned int cpu;
+
+	if (!src)
+		return -ENOENT;
+
+	arg->virq = src->virq;
+	for (cpu = 0; cpu < IMS_TEST_CPUS; cpu++)
+		arg->received[cpu] = READ_ONCE(src->received[cpu]);
+	arg->unexpected = READ_ONCE(src->unexpected);
+	return 0;
+}
+
+/*
+ * Domain, slots, MSI-X vectors
+ */
+static bool ims_test_has_slots(struct ims_dev *ims)
+{
+	struct ims_source *src;
+	unsigned long idx;
+
+	xa_for_each_range(&ims->sources, idx, src, 0, PCI_IMS_SRC_MSIX - 1) {
+		if (src->virq)
+			return true;
+	}
+	return false;
+}
+
+/* Make a wrong one of the template */
+static int ims_test_spoil(struct msi_domain_template *template, u32 variant)
+{
+	switch (variant) {
+	case IMS_TEST_GOOD:
+		break;
+	case IMS_TEST_NO_MASK:
+		template->chip.irq_mask = NULL;
+		break;
+	case IMS_TEST_NO_UNMASK:
+		template->chip.irq_unmask = NULL;
+		break;
+	case IMS_TEST_NO_WRITE:
+		template->chip.irq_write_msi_msg = NULL;
+		break;
+	case IMS_TEST_SET_AFFINITY:
+		template->chip.irq_set_affinity = ims_test_set_affinity;
+		break;
+	case IMS_TEST_COMPOSE:
+		template->chip.irq_compose_msi_msg = ims_test_compose_msi_msg;
+		break;
+	case IMS_TEST_BUS_LOCK:
+		template->chip.irq_bus_lock = ims_test_bus;
+		break;
+	case IMS_TEST_BUS_SYNC_UNLOCK:
+		template->chip.irq_bus_sync_unlock = ims_test_bus;
+		break;
+	case IMS_TEST_FLAGS:
+		template->info.flags = MSI_FLAG_ACTIVATE_EARLY;
+		break;
+	default:
+		return -EDOM;
+	}
+	return 0;
+}
+
+static int ims_test_create_domain(struct ims_dev *ims, const struct ims_test_domain *arg)
+{
+	int ret;
+
+	struct msi_domain_template *template __free(kfree) =
+		kmemdup(&ims_test_template, sizeof(*template), GFP_KERNEL);
+	if (!template)
+		return -ENOMEM;
+
+	ret = ims_test_spoil(template, arg->variant);
+	if (ret)
+		return ret;
+
+	ret = pci_create_ims_domain(ims->pdev, template, arg->hwsize, ims);
+	if (!ret)
+		ims->domain = true;
+	return ret;
+}
+
+static int ims_test_remove_domain(struct ims_dev *ims)
+{
+	if (ims_test_has_slots(ims))
+		return -EBUSY;
+
+	pci_remove_ims_domain(ims->pdev);
+	ims->domain = false;
+	return 0;
+}
+
+static int ims_test_alloc(struct ims_dev *ims, struct ims_test_alloc *arg)
+{
+	union msi_instance_cookie icookie = { .value = arg->cookie };
+	struct msi_map map;
+	int ret;
+
+	struct irq_affinity_desc *affdesc __free(kfree) = kzalloc_obj(*affdesc);
+	if (!affdesc)
+		return -ENOMEM;
+	if (arg->cpu >= 0) {
+		if (arg->cpu >= nr_cpu_ids)
+			return -EDOM;
+		cpumask_set_cpu(arg->cpu, &affdesc->mask);
+		affdesc->is_managed = arg->managed;
+	}
+
+	map = pci_ims_alloc_irq(ims->pdev, arg->cookie ? &icookie : NULL,
+				arg->cpu >= 0 ? affdesc : NULL);
+	if (map.index < 0)
+		return map.index;
+
+	ret = ims_test_add(ims, map.index, map.virq);
+	if (ret) {
+		pci_ims_free_irq(ims->pdev, map);
+		return ret;
+	}
+
+	arg->cookie = irq_get_msi_desc(map.virq)->data.icookie.value;
+	arg->index = map.index;
+	arg->virq = map.virq;
+	return 0;
+}
+
+static int ims_test_free(struct ims_dev *ims, struct ims_source *src)
+{
+	struct msi_map map;
+
+	if (!src || !ims_test_is_slot(src))
+		return -ENOENT;
+	if (src->requested)
+		return -EBUSY;
+
+	map = (struct msi_map){ .index = src->source, .virq = src->virq };
+	src->virq = 0;
+	pci_ims_free_irq(ims->pdev, map);
+	return 0;
+}
+
+static int ims_test_free_msix(struct ims_dev *ims)
+{
+	struct ims_source *src;
+	unsigned int i;
+
+	for (i = 0; i < ims->nmsix; i++) {
+		src = ims_test_find(ims, i | PCI_IMS_SRC_MSIX);
+		if (src && src->requested)
+			return -EBUSY;
+	}
+	for (i = 0; i < ims->nmsix; i++) {
+		src = ims_test_find(ims, i | PCI_IMS_SRC_MSIX);
+		if (src)
+			src->virq = 0;
+	}
+	if (ims->nmsix)
+		pci_free_irq_vectors(ims->pdev);
+	ims->nmsix = 0;
+	return 0;
+}
+
+static int ims_test_msix(struct ims_dev *ims, u32 nvec)
+{
+	unsigned int i;
+	int ret;
+
+	if (!nvec)
+		return ims_test_free_msix(ims);
+	if (ims->nmsix)
+		return -EALREADY;
+	if (nvec > PCI_IMS_MAX_MSIX)
+		return -EDOM;
+
+	ret = pci_alloc_irq_vectors(ims->pdev, nvec, nvec, PCI_IRQ_MSIX);
+	if (ret < 0)
+		return ret;
+
+	ims->nmsix = nvec;
+	for (i = 0; i < nvec; i++) {
+		ret = ims_test_add(ims, i | PCI_IMS_SRC_MSIX, pci_irq_vector(ims->pdev, i));
+		if (ret) {
+			ims_test_free_msix(ims);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+/* Free all that there is, in use or not */
+static void ims_test_free_all(struct ims_dev *ims)
+{
+	struct ims_source *src;
+	unsigned long idx;
+
+	xa_for_each(&ims->sources, idx, src) {
+		ims_test_release(src);
+		if (src->virq && ims_test_is_slot(src))
+			ims_test_free(ims, src);
+	}
+	ims_test_free_msix(ims);
+	if (ims->domain)
+		ims_test_remove_domain(ims);
+}
+
+/*
+ * The character device
+ */
+union ims_test_arg {
+	struct ims_test_domain	domain;
+	struct ims_test_alloc	alloc;
+	struct ims_test_source	source;
+	struct ims_test_stats	stats;
+	u32			nvec;
+};
+
+static int ims_test_call(struct ims_dev *ims, unsigned int cmd, union ims_test_arg *arg)
+{
+	switch (cmd) {
+	case IMS_TEST_DOMAIN:
+		return ims_test_create_domain(ims, &arg->domain);
+	case IMS_TEST_UNDOMAIN:
+		return ims_test_remove_domain(ims);
+	case IMS_TEST_ALLOC:
+		return ims_test_alloc(ims, &arg->alloc);
+	case IMS_TEST_FREE:
+		return ims_test_free(ims, ims_test_find(ims, arg->source.source));
+	case IMS_TEST_MSIX:
+		return ims_test_msix(ims, arg->nvec);
+	case IMS_TEST_REQUEST:
+		return ims_test_request(ims, &arg->source);
+	case IMS_TEST_RELEASE:
+		return ims_test_release(ims_test_find(ims, arg->source.source));
+	case IMS_TEST_MASK:
+		return ims_test_disable(ims_test_find(ims, arg->source.source));
+	case IMS_TEST_UNMASK:
+		return ims_test_enable(ims_test_find(ims, arg->source.source));
+	case IMS_TEST_REWRITE:
+		return ims_test_rewrite(ims_test_find(ims, arg->source.source));
+	case IMS_TEST_STATS:
+		return ims_test_stats(ims, &arg->stats);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static struct ims_dev *ims_test_from_file(struct file *file)
+{
+	return container_of(file->private_data, struct ims_dev, misc);
+}
+
+static long ims_test_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)
+{
+	struct ims_dev *ims = ims_test_from_file(file);
+	void __user *uarg = (void __user *)ptr;
+	size_t size = _IOC_SIZE(cmd);
+	union ims_test_arg arg = { };
+	int ret;
+
+	if (size > sizeof(arg))
+		return -ENOTTY;
+	if (copy_from_user(&arg, uarg, size))
+		return -EFAULT;
+
+	scoped_guard(mutex, &ims->lock)
+		ret = ims->pdev ? ims_test_call(ims, cmd, &arg) : -ENODEV;
+
+	if (!ret && (_IOC_DIR(cmd) & _IOC_READ) && copy_to_user(uarg, &arg, size))
+		return -EFAULT;
+	return ret;
+}
+
+static void ims_test_dev_release(struct kref *ref)
+{
+	struct ims_dev *ims = container_of(ref, struct ims_dev, ref);
+
+	mutex_destroy(&ims->lock);
+	kfree(ims);
+}
+
+/* The reference of the binding is held: misc_deregister() waits for this */
+static int ims_test_open(struct inode *inode, struct file *file)
+{
+	struct ims_dev *ims = ims_test_from_file(file);
+
+	guard(mutex)(&ims->lock);
+	if (ims->opened)
+		return -EBUSY;
+
+	ims->opened = true;
+	kref_get(&ims->ref);
+	return 0;
+}
+
+static int ims_test_close(struct inode *inode, struct file *file)
+{
+	struct ims_dev *ims = ims_test_from_file(file);
+
+	scoped_guard(mutex, &ims->lock) {
+		if (ims->pdev)
+			ims_test_free_all(ims);
+		ims->opened = false;
+	}
+	kref_put(&ims->ref, ims_test_dev_release);
+	return 0;
+}
+
+static const struct file_operations ims_test_fops = {
+	.owner		= THIS_MODULE,
+	.open		= ims_test_open,
+	.release	= ims_test_close,
+	.unlocked_ioctl	= ims_test_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+};
+
+/*
+ * Function level reset: the store loses its content
+ */
+static void ims_test_reset_prepare(struct pci_dev *pdev)
+{
+	struct ims_dev *ims = pci_get_drvdata(pdev);
+	struct ims_source *src;
+	unsigned long idx;
+
+	/* Until reset_done(): nothing else may touch the device */
+	mutex_lock(&ims->lock);
+
+	xa_for_each(&ims->sources, idx, src) {
+		if (!src->requested)
+			continue;
+		/* disable_irq() is lazy, an interrupt could still touch the device */
+		if (ims_test_is_slot(src))
+			ims_test_set_mask(irq_get_irq_data(src->virq), true);
+		disable_irq(src->virq);
+	}
+}
+
+static void ims_test_reset_done(struct pci_dev *pdev)
+{
+	struct ims_dev *ims = pci_get_drvdata(pdev);
+	struct ims_source *src;
+	struct irq_data *data;
+	unsigned long idx;
+
+	xa_for_each(&ims->sources, idx, src) {
+		if (!src->virq)
+			continue;
+		ims_test_rewrite(src);
+		if (!src->requested)
+			continue;
+		data = irq_get_irq_data(src->virq);
+		if (ims_test_is_slot(src) && !irqd_irq_masked(data))
+			ims_test_set_mask(data, false);
+		enable_irq(src->virq);
+	}
+
+	mutex_unlock(&ims->lock);
+}
+
+static const struct pci_error_handlers ims_test_err_handler = {
+	.reset_prepare	= ims_test_reset_prepare,
+	.reset_done	= ims_test_reset_done,
+};
+
+/*
+ * Binding
+ */
+static int ims_test_setup(struct ims_dev *ims)
+{
+	struct pci_dev *pdev = ims->pdev;
+	int ret;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return ret;
+
+	ims->regs = pcim_iomap_region(pdev, PCI_IMS_BAR_REGS, "ims_test");
+	if (IS_ERR(ims->regs))
+		return PTR_ERR(ims->regs);
+
+	ims->slots = pcim_iomap_region(pdev, PCI_IMS_BAR_SLOTS, "ims_test");
+	if (IS_ERR(ims->slots))
+		return PTR_ERR(ims->slots);
+
+	if (readl(ims->regs + PCI_IMS_ID) != PCI_IMS_ID_VALUE)
+		return -ENODEV;
+
+	ims->misc.name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "ims_test-%s", pci_name(pdev));
+	if (!ims->misc.name)
+		return -ENOMEM;
+
+	pci_set_master(pdev);
+	pci_set_drvdata(pdev, ims);
+	return misc_register(&ims->misc);
+}
+
+static int ims_test_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct ims_dev *ims = kzalloc_obj(*ims);
+	int ret;
+
+	if (!ims)
+		return -ENOMEM;
+
+	kref_init(&ims->ref);
+	mutex_init(&ims->lock);
+	raw_spin_lock_init(&ims->store_lock);
+	xa_init(&ims->sources);
+	ims->pdev = pdev;
+	ims->misc.minor = MISC_DYNAMIC_MINOR;
+	ims->misc.fops = &ims_test_fops;
+	ims->misc.parent = &pdev->dev;
+
+	ret = ims_test_setup(ims);
+	if (ret)
+		kref_put(&ims->ref, ims_test_dev_release);
+	return ret;
+}
+
+static void ims_test_remove(struct pci_dev *pdev)
+{
+	struct ims_dev *ims = pci_get_drvdata(pdev);
+	struct ims_source *src;
+	unsigned long idx;
+
+	misc_deregister(&ims->misc);
+
+	scoped_guard(mutex, &ims->lock) {
+		ims_test_free_all(ims);
+		xa_for_each(&ims->sources, idx, src)
+			kfree(src);
+		xa_destroy(&ims->sources);
+		ims->pdev = NULL;
+	}
+	kref_put(&ims->ref, ims_test_dev_release);
+}
+
+static const struct pci_device_id ims_test_ids[] = {
+	{ PCI_DEVICE(PCI_IMS_VENDOR_ID, PCI_IMS_DEVICE_ID) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, ims_test_ids);
+
+static struct pci_driver ims_test_driver = {
+	.name		= "ims_test",
+	.id_table	= ims_test_ids,
+	.probe		= ims_test_probe,
+	.remove		= ims_test_remove,
+	.err_handler	= &ims_test_err_handler,
+};
+module_pci_driver(ims_test_driver);
+
+MODULE_DESCRIPTION("Test driver for the emulated IMS device");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * ims_test: what the test driver offers to the guest program
+ *
+ * Each pci-ims device that the driver is bound to has a character device
+ * /dev/ims_test-<PCI address>. One file at a time can be open on it, and owns
+ * the domain and the interrupts that it creates: closing the file frees them.
+ * When the driver is unbound, each call on an open file fails with ENODEV.
+ *
+ * A *source* is numbered as in pci-ims-regs.h. The errors of the kernel
+ * functions come back unchanged. Of its own the driver fails with
+ *
+ *	EBUSY	the source is requested, or there are interrupts left
+ *	ENOENT	the source is not allocated, or not requested
+ *	EALREADY  the source is in the wanted state
+ */
+#ifndef IMS_TEST_H
+#define IMS_TEST_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* CPUs that the counters tell apart */
+#define IMS_TEST_CPUS		8
+
+/**
+ * enum ims_test_variant - Template for the domain
+ * @IMS_TEST_GOOD:		As it should be
+ * @IMS_TEST_NO_MASK:		Without irq_mask()
+ * @IMS_TEST_NO_UNMASK:		Without irq_unmask()
+ * @IMS_TEST_NO_WRITE:		Without irq_write_msi_msg()
+ * @IMS_TEST_SET_AFFINITY:	With an irq_set_affinity() of its own
+ * @IMS_TEST_COMPOSE:		With an irq_compose_msi_msg() of its own
+ * @IMS_TEST_BUS_LOCK:		With irq_bus_lock()
+ * @IMS_TEST_BUS_SYNC_UNLOCK:	With irq_bus_sync_unlock()
+ * @IMS_TEST_FLAGS:		With flags for the domain
+ * @IMS_TEST_VARIANTS:		Number of variants
+ */
+enum ims_test_variant {
+	IMS_TEST_GOOD,
+	IMS_TEST_NO_MASK,
+	IMS_TEST_NO_UNMASK,
+	IMS_TEST_NO_WRITE,
+	IMS_TEST_SET_AFFINITY,
+	IMS_TEST_COMPOSE,
+	IMS_TEST_BUS_LOCK,
+	IMS_TEST_BUS_SYNC_UNLOCK,
+	IMS_TEST_FLAGS,
+	IMS_TEST_VARIANTS,
+};
+
+/**
+ * struct ims_test_domain - pci_create_ims_domain()
+ * @hwsize:	Number of slots
+ * @variant:	Template, &enum ims_test_variant
+ */
+struct ims_test_domain {
+	__u32	hwsize;
+	__u32	variant;
+};
+
+/**
+ * struct ims_test_alloc - pci_ims_alloc_irq()
+ * @cookie:	Instance cookie, 0: none. Returns the one in the descriptor.
+ * @cpu:	Initial affinity, -1: none
+ * @index:	Returns the index of the slot
+ * @virq:	Returns the Linux interrupt number
+ * @managed:	1: the kernel manages the affinity, 0: user space does
+ */
+struct ims_test_alloc {
+	__u64	cookie;
+	__s32	cpu;
+	__s32	index;
+	__u32	virq;
+	__u32	managed;
+};
+
+/* Flag of IMS_TEST_REQUEST: IMS_TEST_MASK masks the source at once */
+#define IMS_TEST_UNLAZY		0x1
+
+/**
+ * struct ims_test_source - Operation on a source
+ * @source:	Number of the source
+ * @flags:	Flags for IMS_TEST_REQUEST, else 0
+ */
+struct ims_test_source {
+	__u32	source;
+	__u32	flags;
+};
+
+/**
+ * struct ims_test_stats - What the driver knows about a source
+ * @source:	Number of the source
+ * @virq:	Returns the Linux interrupt number, 0: not allocated
+ * @received:	Returns interrupts received on each CPU since the allocation
+ * @unexpected:	Returns how often the handler was called and should not have
+ *		been: for another interrupt number, for a source that is not
+ *		requested, or on a CPU beyond IMS_TEST_CPUS
+ */
+struct ims_test_stats {
+	__u32	source;
+	__u32	virq;
+	__u64	received[IMS_TEST_CPUS];
+	__u64	unexpected;
+};
+
+#define IMS_TEST_MAGIC		0xb7
+
+/* Create and remove the IMS domain */
+#define IMS_TEST_DOMAIN		_IOW(IMS_TEST_MAGIC, 0, struct ims_test_domain)
+#define IMS_TEST_UNDOMAIN	_IO(IMS_TEST_MAGIC, 1)
+
+/* Allocate and free a slot with its interrupt */
+#define IMS_TEST_ALLOC		_IOWR(IMS_TEST_MAGIC, 2, struct ims_test_alloc)
+#define IMS_TEST_FREE		_IOW(IMS_TEST_MAGIC, 3, struct ims_test_source)
+
+/* Allocate that many MSI-X vectors, 0: free them */
+#define IMS_TEST_MSIX		_IOW(IMS_TEST_MAGIC, 4, __u32)
+
+/* request_irq() and free_irq(), disable_irq() and enable_irq() */
+#define IMS_TEST_REQUEST	_IOW(IMS_TEST_MAGIC, 5, struct ims_test_source)
+#define IMS_TEST_RELEASE	_IOW(IMS_TEST_MAGIC, 6, struct ims_test_source)
+#define IMS_TEST_MASK		_IOW(IMS_TEST_MAGIC, 7, struct ims_test_source)
+#define IMS_TEST_UNMASK		_IOW(IMS_TEST_MAGIC, 8, struct ims_test_source)
+
+/* Write the message of a slot again, as after a loss of the store's content */
+#define IMS_TEST_REWRITE	_IOW(IMS_TEST_MAGIC, 9, struct ims_test_source)
+
+#define IMS_TEST_STATS		_IOWR(IMS_TEST_MAGIC, 10, struct ims_test_stats)
+
+#endif /* IMS_TEST_H */

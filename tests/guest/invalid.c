@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * imstest: invalid accesses to the device
+ *
+ * The device has to count and ignore them. So that this shows, it has a few
+ * interrupts requested, which must work as before.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "imstest.h"
+
+#define SLOTS		4
+#define VECTORS		2
+
+/* Behind the last register */
+#define NO_REG		(PCI_IMS_TORN + 4)
+
+static u64 seed = 0x1234567;
+
+/* xorshift64: the same numbers in each run */
+static u32 number(u32 below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (seed >> 16) % below;
+}
+
+static void write_at(void *at, unsigned int size)
+{
+	switch (size) {
+	case 1:
+		__atomic_store_n((u8 *)at, seed, __ATOMIC_RELEASE);
+		break;
+	case 2:
+		__atomic_store_n((u16 *)at, seed, __ATOMIC_RELEASE);
+		break;
+	case 4:
+		__atomic_store_n((u32 *)at, seed, __ATOMIC_RELEASE);
+		break;
+	case 8:
+		__atomic_store_n((u64 *)at, seed, __ATOMIC_RELEASE);
+		break;
+	}
+}
+
+static void read_at(void *at, unsigned int size)
+{
+	switch (size) {
+	case 1:
+		__atomic_load_n((u8 *)at, __ATOMIC_ACQUIRE);
+		break;
+	case 2:
+		__atomic_load_n((u16 *)at, __ATOMIC_ACQUIRE);
+		break;
+	case 4:
+		__atomic_load_n((u32 *)at, __ATOMIC_ACQUIRE);
+		break;
+	case 8:
+		__atomic_load_n((u64 *)at, __ATOMIC_ACQUIRE);
+		break;
+	}
+}
+
+static void access_at(void *at, unsigned int size)
+{
+	if (number(2))
+		write_at(at, size);
+	else
+		read_at(at, size);
+}
+
+/*
+ * Each of these makes one access, or two if the other one is valid
+ */
+static void register_size(const struct device *dev)
+{
+	static const unsigned int sizes[] = { 1, 2, 8 };
+	unsigned int size = sizes[number(ARRAY_SIZE(sizes))];
+
+	access_at(dev->regs + number(PCI_IMS_REGS_SIZE / size) * size, size);
+}
+
+static void no_register(const struct device *dev)
+{
+	access_at(dev->regs + NO_REG + number((PCI_IMS_REGS_SIZE - NO_REG) / 4) * 4, 4);
+}
+
+static void read_only(const struct device *dev)
+{
+	static const unsigned int regs[] = {
+		PCI_IMS_ID, PCI_IMS_NSLOTS, PCI_IMS_NMSIX, PCI_IMS_INVALID, PCI_IMS_RESETS,
+		PCI_IMS_ALL_SENT, PCI_IMS_ALL_QUEUED, PCI_IMS_ALL_SPURIOUS, PCI_IMS_ALL_TORN,
+		PCI_IMS_ALL_WRITES, PCI_IMS_SENT, PCI_IMS_HELD, PCI_IMS_DROPPED, PCI_IMS_QUEUED,
+		PCI_IMS_UNACKED, PCI_IMS_SPURIOUS, PCI_IMS_WRITES, PCI_IMS_CTRL_WRITES,
+		PCI_IMS_TORN,
+	};
+
+	reg_write(dev, regs[number(ARRAY_SIZE(regs))], number(UINT32_MAX));
+}
+
+static void write_only(const struct device *dev)
+{
+	static const unsigned int regs[] = { PCI_IMS_TRIG_GO, PCI_IMS_ACK, PCI_IMS_CLEAR };
+
+	reg_read(dev, regs[number(ARRAY_SIZE(regs))]);
+}
+
+static u32 no_source(const struct device *dev)
+{
+	if (number(2))
+		return dev->nslots + number(PCI_IMS_SRC_MSIX - dev->nslots);
+	return MSIX(dev->nmsix + number(PCI_IMS_SRC_MSIX - dev->nmsix));
+}
+
+static void acknowledge(const struct device *dev)
+{
+	reg_write(dev, PCI_IMS_ACK, no_source(dev));
+}
+
+static void select_source(const struct device *dev)
+{
+	reg_write(dev, PCI_IMS_SEL, no_source(dev));
+	if (number(2))
+		reg_read(dev, PCI_IMS_SENT + number((PCI_IMS_TORN - PCI_IMS_SENT) / 4 + 1) * 4);
+	else
+		reg_write(dev, PCI_IMS_CLEAR, 1);
+}
+
+static void bad_trigger(const struct device *dev)
+{
+	u32 how = PCI_IMS_GO_RAW + number(2);
+
+	switch (number(6)) {
+	case 0:
+		trigger(dev, no_source(dev), 1, 1, how);
+		break;
+	case 1:
+		trigger(dev, dev->nslots - 1, 2 + number(UINT32_MAX - 2), 1, how);
+		break;
+	case 2:
+		trigger(dev, MSIX(dev->nmsix - 1), 2 + number(UINT32_MAX - 2), 1, how);
+		break;
+	case 3:
+		trigger(dev, 0, 0, 1 + number(UINT32_MAX - 1), how);
+		break;
+	case 4:
+		trigger(dev, 0, 1 + number(dev->nslots), 0, how);
+		break;
+	case 5:
+		trigger(dev, 0, 1, 1, PCI_IMS_GO_PACED + 1 + number(UINT32_MAX - 2));
+		break;
+	}
+}
+
+static void too_many_events(const struct device *dev)
+{
+	if (number(2))
+		trigger(dev, 0, 1, PCI_IMS_MAX_RAW + 1 + number(1000), PCI_IMS_GO_RAW);
+	else
+		trigger(dev, 0, dev->nslots, UINT32_MAX - number(1000), PCI_IMS_GO_PACED);
+}
+
+static void slot_size(const struct device *dev)
+{
+	unsigned int size = 1 + number(2);
+
+	access_at(dev->slots + number(PCI_IMS_SLOT_SIZE * dev->nslots / size) * size, size);
+}
+
+static void no_slot(const struct device *dev)
+{
+	unsigned int size = 4 << number(2);
+	u32 first = dev->nslots * PCI_IMS_SLOT_SIZE;
+	u32 bytes = PCI_IMS_MAX_SLOTS * PCI_IMS_SLOT_SIZE - first;
+
+	/* No slot is missing in a full store */
+	if (bytes)
+		access_at(dev->slots + first + number(bytes / size) * size, size);
+	else
+		slot_size(dev);
+}
+
+static void unaligned(const struct device *dev)
+{
+	void *bar = number(2) ? dev->regs : dev->slots;
+
+	/* Not 8 bytes: a part of those could be a valid access */
+	access_at(bar + number(PCI_IMS_REGS_SIZE / 4 - 4) * 4 + 1 + number(3), 4);
+}
+
+/* The table itself is not of interest: it is QEMU's, and writing it is valid */
+static void msix_bar(const struct device *dev)
+{
+	unsigned int size = 1 << number(4);
+	u32 first = dev->nmsix * 16;
+
+	access_at(dev->msix + first + number((MSIX_BAR_SIZE - first) / size) * size, size);
+}
+
+typedef void (*misuse_fn)(const struct device *dev);
+
+static const misuse_fn registers[] = {
+	register_size, no_register, read_only, write_only, acknowledge, select_source,
+};
+
+static const misuse_fn triggers[] = {
+	bad_trigger, too_many_events,
+};
+
+static const misuse_fn slots[] = {
+	slot_size, no_slot,
+};
+
+static const misuse_fn everything[] = {
+	register_size, no_register, read_only, write_only, acknowledge, select_source,
+	bad_trigger, too_many_events, slot_size, no_slot, unaligned, msix_bar,
+};
+
+static struct device *start(struct slot *before)
+{
+	struct device *dev = open_device(0);
+	u32 i;
+
+	use_slots(dev, SLOTS);
+	use_msix(dev, VECTORS);
+	for (i = 0; i < SLOTS; i++)
+		before[i] = slot(dev, i);
+	map_msix(dev);
+	return dev;
+}
+
+/* The interrupts are as before, and nothing was sent meanwhile */
+static void finish(struct device *dev, const struct slot *before, u32 sent)
+{
+	struct slot after;
+	u32 i;
+
+	CHECK(reg_read(dev, PCI_IMS_ID) == PCI_IMS_ID_VALUE, "the device is gone");
+	CHECK(reg_read(dev, PCI_IMS_ALL_SENT) == sent, "%u interrupts sent",
+	      reg_read(dev, PCI_IMS_ALL_SENT) - sent);
+	CHECK(!reg_read(dev, PCI_IMS_ALL_QUEUED), "%u events queued",
+	      reg_read(dev, PCI_IMS_ALL_QUEUED));
+	for (i = 0; i < SLOTS; i++) {
+		after = slot(dev, i);
+		CHECK(!memcmp(&before[i], &after, sizeof(after)), "slot %u has changed", i);
+		pin(dev, i, i % 2);
+	}
+
+	trigger(dev, 0, SLOTS, 20, PCI_IMS_GO_PACED);
+	trigger(dev, MSIX(0), VECTORS, 20, PCI_IMS_GO_PACED);
+	drain(dev, 0, SLOTS);
+	drain(dev, MSIX(0), VECTORS);
+	for (i = 0; i < SLOTS; i++)
+		check_source(dev, i, 20, i % 2);
+	for (i = 0; i < VECTORS; i++)
+		check_source(dev, MSIX(i), 20, ANY);
+
+	dev->invalid = reg_read(dev, PCI_IMS_INVALID);
+	check_device(dev);
+}
+
+/* Each is counted, an unaligned one perhaps several times, for its pieces */
+static void misuse(const misuse_fn *kinds, unsigned int nr, unsigned int times)
+{
+	u32 invalid, sent, counted = 0;
+	struct slot before[SLOTS];
+	struct device *dev = start(before);
+	unsigned int i, kind;
+
+	sent = reg_read(dev, PCI_IMS_ALL_SENT);
+	invalid = reg_read(dev, PCI_IMS_INVALID);
+	for (i = 0; i < times; i++) {
+		kind = number(nr);
+		kinds[kind](dev);
+		counted += kinds[kind] != msix_bar;
+	}
+	invalid = reg_read(dev, PCI_IMS_INVALID) - invalid;
+	CHECK(invalid >= counted, "%u of %u invalid accesses counted", invalid, counted);
+	finish(dev, before, sent);
+	note("%u accesses, %u counted as invalid", times, invalid);
+}
+
+static void test_registers(void)
+{
+	misuse(registers, ARRAY_SIZE(registers), 20000);
+}
+
+static void test_triggers(void)
+{
+	misuse(triggers, ARRAY_SIZE(triggers), 20000);
+}
+
+static void test_slots(void)
+{
+	misuse(slots, ARRAY_SIZE(slots), 20000);
+}
+
+static void test_everything(void)
+{
+	misuse(everything, ARRAY_SIZE(everything), long_run ? 1000000 : 100000);
+}
+
+static const struct test invalid_tests[] = {
+	{ "registers",	test_registers },
+	{ "triggers",	test_triggers },
+	{ "slots",	test_slots },
+	{ "everything",	test_everything },
+};
+
+int run_invalid(const char *only)
+{
+	return run_tests(invalid_tests, ARRAY_SIZE(invalid_tests), only);
+}

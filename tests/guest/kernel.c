@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * imstest: what the kernel tells about interrupts, and what it is told
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "imstest.h"
+
+#define DEBUG_IRQ	"/sys/kernel/debug/irq"
+#define IR_TABLE	"/sys/kernel/debug/iommu/intel/ir_translation_struct"
+#define CPU_ONLINE	"/sys/devices/system/cpu/cpu%u/online"
+#define DRIVER		"/sys/bus/pci/drivers/ims_test"
+
+static void format(char *buf, size_t size, const char *fmt, va_list args)
+{
+	if (vsnprintf(buf, size, fmt, args) >= (int)size)
+		fail("path too long: %s", buf);
+}
+
+char *read_file(const char *fmt, ...)
+{
+	size_t size = 1 << 16, used = 0;
+	char path[256], *text;
+	va_list args;
+	ssize_t len;
+	int fd;
+
+	va_start(args, fmt);
+	format(path, sizeof(path), fmt, args);
+	va_end(args);
+
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return NULL;
+	text = malloc(size);
+	while (text) {
+		len = read(fd, text + used, size - 1 - used);
+		if (len <= 0)
+			break;
+		used += len;
+		if (size - used < 4096)
+			text = realloc(text, size *= 2);
+	}
+	close(fd);
+	if (!text)
+		fail("no memory to read %s", path);
+	text[used] = '\0';
+	return text;
+}
+
+int write_file(const char *text, const char *fmt, ...)
+{
+	size_t len = strlen(text);
+	char path[256];
+	va_list args;
+	int fd, ret;
+
+	va_start(args, fmt);
+	format(path, sizeof(path), fmt, args);
+	va_end(args);
+
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, len) == (ssize_t)len ? 0 : -errno;
+	close(fd);
+	return ret;
+}
+
+bool exists(const char *fmt, ...)
+{
+	char path[256];
+	va_list args;
+
+	va_start(args, fmt);
+	format(path, sizeof(path), fmt, args);
+	va_end(args);
+	return !access(path, F_OK);
+}
+
+bool remapping_on(void)
+{
+	char *table = read_file(IR_TABLE);
+	bool on = table && strstr(table, "IR table address");
+
+	free(table);
+	return on;
+}
+
+bool caching_mode(void)
+{
+	char *cap = read_file("/sys/class/iommu/dmar0/intel-iommu/cap");
+	bool cm;
+
+	if (!cap)
+		fail("there is no VT-d unit");
+	cm = strtoull(cap, NULL, 16) & 1 << 7;
+	free(cap);
+	return cm;
+}
+
+bool on_command_line(const char *word)
+{
+	char *line = read_file("/proc/cmdline"), *next = line, *token;
+	bool found = false;
+
+	while ((token = strsep(&next, "\n ")))
+		found |= !strcmp(token, word);
+	free(line);
+	return found;
+}
+
+/* Address bits 19:5 are index 14:0, bit 2 is index 15 */
+unsigned int irte_index(const struct slot *slot)
+{
+	return (slot->addr_lo >> 5 & 0x7fff) | (slot->addr_lo >> 2 & 1) << 15;
+}
+
+/* Call @fn for each present entry until it returns true */
+static bool walk_irtes(bool (*fn)(const struct irte *irte, void *data), void *data)
+{
+	char *table = read_file(IR_TABLE), *next = table, *line;
+	unsigned int bus, slot, func;
+	bool found = false;
+	struct irte irte;
+
+	if (!table)
+		fail("cannot read " IR_TABLE);
+	while (!found && (line = strsep(&next, "\n"))) {
+		if (sscanf(line, " %u %x:%x.%x %x %x", &irte.index, &bus, &slot, &func,
+			   &irte.dest, &irte.vector) != 6)
+			continue;
+		irte.rid = bus << 8 | slot << 3 | func;
+		found = fn(&irte, data);
+	}
+	free(table);
+	return found;
+}
+
+static bool irte_matches(const struct irte *irte, void *data)
+{
+	struct irte *wanted = data;
+
+	if (irte->index != wanted->index)
+		return false;
+	*wanted = *irte;
+	return true;
+}
+
+bool find_irte(unsigned int index, struct irte *irte)
+{
+	irte->index = index;
+	return walk_irtes(irte_matches, irte);
+}
+
+static bool irte_count(const struct irte *irte, void *data)
+{
+	unsigned int *count = data;
+
+	(void)irte;
+	++*count;
+	return false;
+}
+
+unsigned int count_irtes(void)
+{
+	unsigned int count = 0;
+
+	walk_irtes(irte_count, &count);
+	return count;
+}
+
+static long value_in(const char *text, const char *key)
+{
+	const char *at = text ? strstr(text, key) : NULL;
+
+	return at ? strtol(at + strlen(key), NULL, 0) : -1;
+}
+
+long irq_debug(unsigned int virq, const char *key)
+{
+	char *text = read_file(DEBUG_IRQ "/irqs/%u", virq);
+	long val = value_in(text, key);
+
+	free(text);
+	return val;
+}
+
+bool irq_is_on(unsigned int virq, unsigned int cpu)
+{
+	char *mask = read_file("/proc/irq/%u/effective_affinity", virq);
+	bool is = mask && strtoul(mask, NULL, 16) == 1UL << cpu;
+
+	free(mask);
+	return is;
+}
+
+void set_affinity(unsigned int virq, unsigned int cpu)
+{
+	char mask[16];
+	int ret;
+
+	snprintf(mask, sizeof(mask), "%x", 1U << cpu);
+	ret = write_file(mask, "/proc/irq/%u/smp_affinity", virq);
+	CHECK(!ret, "moving interrupt %u to CPU %u: %s", virq, cpu, strerror(-ret));
+}
+
+char *interrupts_line(unsigned int virq)
+{
+	char *text = read_file("/proc/interrupts"), *next = text, *line, *found = NULL;
+	char *end;
+
+	while (!found && (line = strsep(&next, "\n"))) {
+		if (strtoul(line, &end, 10) == virq && end != line && *end == ':')
+			found = strdup(line);
+	}
+	free(text);
+	return found;
+}
+
+static unsigned int count_files(const char *path)
+{
+	unsigned int count = 0;
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+
+	if (!dir)
+		fail("cannot read %s: %s", path, strerror(errno));
+	while ((entry = readdir(dir)))
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+struct resources resources(void)
+{
+	char *matrix = read_file(DEBUG_IRQ "/domains/VECTOR");
+	struct resources res = {
+		.irtes		= remapping_on() ? count_irtes() : 0,
+		.irqs		= count_files(DEBUG_IRQ "/irqs"),
+		.domains	= count_files(DEBUG_IRQ "/domains"),
+		.vectors	= value_in(matrix, "Total allocated:"),
+		.reserved	= value_in(matrix, "Global reserved:"),
+	};
+
+	CHECK(matrix, "there is no debug file of the vector domain");
+	free(matrix);
+	return res;
+}
+
+static bool same_resources(const struct resources *before, struct resources *after)
+{
+	*after = resources();
+	return !memcmp(before, after, sizeof(*after));
+}
+
+void check_resources(const struct resources *before)
+{
+	struct resources after;
+
+	CHECK(WAIT(PATIENCE, same_resources(before, &after)),
+	      "before: %u IRTEs, %u interrupts, %u domains, %u vectors, %u reserved; after: %u, %u, %u, %u, %u",
+	      before->irtes, before->irqs, before->domains, before->vectors, before->reserved,
+	      after.irtes, after.irqs, after.domains, after.vectors, after.reserved);
+}
+
+void run_on(unsigned int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	CHECK(!sched_setaffinity(0, sizeof(set), &set), "cannot run on CPU %u: %s", cpu,
+	      strerror(errno));
+}
+
+void set_online(unsigned int cpu, bool online)
+{
+	int ret = write_file(online ? "1" : "0", CPU_ONLINE, cpu);
+
+	CHECK(!ret, "taking CPU %u %s: %s", cpu, online ? "online" : "offline", strerror(-ret));
+}
+
+bool is_online(unsigned int cpu)
+{
+	char *online = read_file(CPU_ONLINE, cpu);
+	bool is = online && online[0] == '1';
+
+	free(online);
+	return is;
+}
+
+void bind_driver(const struct device *dev, bool bind)
+{
+	const char *what = bind ? "bind" : "unbind";
+	int ret = write_file(dev->bdf, DRIVER "/%s", what);
+
+	CHECK(!ret, "%s %s: %s", what, dev->bdf, strerror(-ret));
+}
