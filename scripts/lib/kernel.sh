@@ -48,7 +48,9 @@ kernel_fetch() {
 # Somebody's own tree is only read: its objects are borrowed, not even its index
 # is refreshed.
 kernel_own() {
-	local git_dir
+	local git_dir lender=$K/tree/.git/objects/info/alternates
+	# Without the objects that it borrowed a copy is worth nothing
+	if [[ -e $lender && ! -d $(cat "$lender") ]]; then rm -rf "$K"; fi
 	mkdir -p "$K"
 	touch "$K"
 	[[ -d $K/tree/.git ]] || git init -q -b none "$K/tree"
@@ -60,7 +62,7 @@ kernel_own() {
 	[[ -z $(git -C "$own" status --porcelain --untracked-files=no 2>/dev/null) ]] ||
 		die "LINUX=$LINUX has changes that are not committed: commit or stash them"
 	git_dir=$(git -C "$own" rev-parse --path-format=absolute --git-common-dir)
-	echo "$git_dir/objects" >"$K/tree/.git/objects/info/alternates"
+	echo "$git_dir/objects" >"$lender"
 	rm -f "$K/tree/.git/shallow"
 	if [[ -e $git_dir/shallow ]]; then cp "$git_dir/shallow" "$K/tree/.git/"; fi
 	BASE=$(git -C "$own" rev-parse --verify -q 'HEAD^{commit}') || die "LINUX=$LINUX has no commit: check out a 7.3 kernel there"

@@ -3,29 +3,6 @@
 
 COVER=$TOP/patches/0000-cover-letter.patch
 
-# What the series is about, who wrote that and when, and the revision have one
-# place: the cover letter itself. The rest of it, as the patches, is made by git.
-COVER_AWK='
-function count(s) { sub(/[0-9]+\/[0-9]+\]/, number "]", s); return s }
-# pass 1, the cover letter that git made: its number and what follows the text
-FNR == NR {
-	if (/^Subject: / && match($0, /[0-9]+\/[0-9]+\]/)) number = substr($0, RSTART, RLENGTH - 1)
-	if (after) tail[++tails] = $0
-	if (/^\*\*\* BLURB HERE \*\*\*$/) after = 1
-	next
-}
-# pass 2, the one that we have: the list of patches starts where only that,
-# blank lines and the statistics follow
-{ line[FNR] = $0 }
-!body { if (/^$/) body = FNR; next }
-/^[^ ].* \([0-9]+\):$/ { if (!end) end = FNR; next }
-/^[^ ]/ { end = 0 }
-END {
-	if (!end) end = FNR + 1
-	for (i = 1; i < end; i++) print i < body ? count(line[i]) : line[i]
-	for (i = 2; i <= tails; i++) print tail[i]
-}'
-
 cover_needed() {
 	[[ -e $COVER ]] || die "patches/${COVER##*/} is missing, and the text of the cover letter is nowhere else: get it back with git"
 }
@@ -39,9 +16,10 @@ series_write() {
 	cover_needed
 	prefix=$(cover_prefix)
 	[[ $prefix == *PATCH* ]] || die "the subject in patches/${COVER##*/} does not start with [PATCH 00/NN]: put that back"
-	git -C "$1" format-patch -q --zero-commit --no-signature --cover-letter --subject-prefix="$prefix" \
+	# How git abbreviates ids would depend on all that is in the repository
+	git -C "$1" format-patch -q --zero-commit --no-signature --abbrev=12 --cover-letter --subject-prefix="$prefix" \
 		-o "$4" "$2..$3"
-	awk "$COVER_AWK" "$4/${COVER##*/}" "$COVER" >"$4/cover"
+	awk -f "$TOP/scripts/lib/cover.awk" "$4/${COVER##*/}" "$COVER" >"$4/cover"
 	mv "$4/cover" "$4/${COVER##*/}"
 }
 

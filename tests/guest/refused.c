@@ -38,6 +38,7 @@ static void test_refused(void)
 
 	check_refused(dev);
 	check_device(dev);
+	note("pci_create_ims_domain() returned -EOPNOTSUPP: %s", strerror(EOPNOTSUPP));
 }
 
 /* No matter what else the device has, and the reason does not go away */

@@ -1,0 +1,151 @@
+# shellcheck shell=bash disable=SC2034
+# What each file in tests/checks starts with. It gets the cache, the kernel and
+# the series ready, and the check ends with verdict(). Status: 0 good, 1 not, 77 left out.
+
+NAME=$(basename -- "$0")
+. "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+. "$TOP/scripts/lib/series.sh"
+
+# ---- the one line that a check prints, and what is below it
+
+# complain TEXT: something is wrong
+complain() { printf '%s\n' "$*" >>"$OUT/complaints"; }
+
+# complaints: each line on stdin is one
+complaints() { cat >>"$OUT/complaints"; }
+
+# caution TEXT: something to know, that is no failure
+caution() { printf '%s\n' "$*" >>"$OUT/cautions"; }
+
+# verdict TEXT: ends the check; TEXT says what was looked at
+verdict() {
+	local text=$1 limit=40
+	if ((FROM_CACHE)); then text+=" ($FROM_CACHE of $((FROM_CACHE + MADE)) results from the cache)"; fi
+	if [[ -s $OUT/complaints ]]; then
+		head -n "$limit" "$OUT/complaints" | sed 's/^/  | /' >&2
+		if (($(wc -l <"$OUT/complaints") > limit)); then cp "$OUT/complaints" "$LOGS/check-$NAME.complaints"; fi
+		line "not ok" "$(grep -c . "$OUT/complaints") complaints, see above${2:+; $2}"
+		exit 1
+	elif [[ -s $OUT/cautions ]]; then
+		line warn "$text; $(paste -sd ';' "$OUT/cautions")"
+	else
+		line ok "$text"
+	fi
+	exit 0
+}
+
+leave_out() {
+	line skip "$*"
+	exit 77
+}
+
+line() {
+	SAID=1
+	printf '%-7s%s: %s, %d s\n' "$1" "$NAME" "$2" "$SECONDS"
+}
+
+at_exit() {
+	[[ ${SAID:-} ]] || line "not ok" "${FAILURE:-broke off}"
+	rm -rf -- "${OUT:-/nonexistent}"
+}
+
+# ---- a working tree of our own, so that the one of the bench keeps its time stamps
+
+# checkout COMMIT: into $SRC
+SRC=
+checkout() {
+	local check=$K/check
+	SRC=$check/tree
+	if [[ ! -e $check/ready ]]; then
+		rm -rf "$check"
+		mkdir -p "$check"
+		git -C "$K/tree" worktree prune
+		git -C "$K/tree" worktree add -q --detach "$SRC" "$1"
+		: >"$check/ready"
+	fi
+	rm -f "$(git -C "$SRC" rev-parse --absolute-git-dir)/index.lock"	# of a run that was killed: the cache is ours now
+	[[ $(git -C "$SRC" rev-parse HEAD) == $(git -C "$K/tree" rev-parse "$1") ]] || git -C "$SRC" checkout -q -f --detach "$1"
+}
+
+# touched [PATTERN...]: files that the series changes or adds
+touched() { git -C "$K/tree" diff --name-only --no-renames --diff-filter=d "$BASE" "$TIP" -- "$@"; }
+
+# scratch_tree DIR COMMIT: a working tree without files, good enough for git am
+scratch_tree() {
+	git -C "$K/tree" worktree prune
+	git -C "$K/tree" worktree add -q --no-checkout --detach "$1" "$2"
+	git -C "$1" read-tree HEAD
+}
+
+# needs PROGRAM PACKAGE
+needs() {
+	command -v "$1" >/dev/null || die "$1 is missing: run 'apt-get install --no-install-recommends $2'"
+}
+
+# matches ARGUMENTS: grep, for which nothing found is good, too
+matches() { grep "$@" || (($? == 1)); }
+
+# new_lines BASE TIP: lines of TIP that are not in BASE, or more often. Line numbers do not count.
+new_lines() {
+	awk '
+		function plain(s) { gsub(/:[0-9]+(:[0-9]+)?/, "", s); return s }
+		FNR == NR { n[plain($0)]++; next }
+		n[plain($0)]-- <= 0' "$1" "$2"
+}
+
+# allowed LIST: of the lines "KIND TEXT" on stdin those that LIST does not allow.
+# An entry is 'KIND regular-expression # reason'. Notes in $OUT/used what was used.
+allowed() {
+	awk -v used="$OUT/used" '
+		FNR == NR {
+			if (/^[ \t]*(#|$)/) next
+			reason = $0
+			if (!sub(/^.*[ \t]#[ \t]+/, "", reason)) { print "entry without a reason: " $0; next }
+			sub(/[ \t]+#[ \t].*/, "")
+			kind[++n] = $1
+			sub(/^[^ \t]+[ \t]+/, "")
+			what[n] = $0
+			next
+		}
+		{
+			text = $0
+			sub(/^[^ ]+ /, "", text)
+			for (i = 1; i <= n; i++) if ($1 == kind[i] && text ~ what[i]) { hit[i] = 1; next }
+			print
+		}
+		END { for (i = 1; i <= n; i++) if (!hit[i]) print kind[i] " " what[i] >used }' "$1" -
+}
+
+# ---- start
+
+FROM_CACHE=0 MADE=0
+# Programs in python look for their modules where Debian's packages put them
+PATH=/usr/bin:$PATH
+if [[ ${1:-} == --help ]]; then
+	sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0"
+	exit
+fi
+(($# == 0)) || usage_error "unknown argument '$1'"
+if [[ ${CHECK_CACHE:-} == "$CACHE" ]]; then
+	# scripts/check has the cache open and the source ready
+	trap cleanup_check EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	cleanup_check() {
+		local rc=$? name
+		for name in "${!JOB[@]}"; do stop_group "${JOB[$name]}"; done
+		at_exit "$rc"
+	}
+	kernel_folder
+else
+	cache_open
+	kernel_folder
+	kernel_source >&2
+fi
+OUT=$(mktemp -d "$TMP/$NAME.XXXXXX")
+if [[ ! ${NO_SERIES:-} ]]; then
+	rm -rf "$TMP/apply"
+	kernel_series >&2
+fi
+PATCHES=("$TOP"/patches/[0-9]*.patch)
+PATCHES=("${PATCHES[@]:1}")
