@@ -105,11 +105,11 @@ struct device {
 	void		*regs;
 	void		*slots;
 	void		*msix;
-	u32	nslots;
-	u32	nmsix;
-	u32	spurious;
-	u32	torn;
-	u32	invalid;
+	u32		nslots;
+	u32		nmsix;
+	u32		spurious;
+	u32		torn;
+	u32		invalid;
 };
 
 /**

@@ -24,9 +24,6 @@
 /* For pci_ims_alloc_irq() */
 #define COOKIE		0x1234567890abcdefULL
 
-/* A vector that no interrupt arrives at: what a reservation is activated with */
-#define SHUTDOWN_VECTOR	0xef
-
 static void check_bench(void)
 {
 	CHECK(sysconf(_SC_NPROCESSORS_ONLN) == CPUS, "%ld CPUs are online, wanted %d",
@@ -176,12 +173,16 @@ static void *run_load(void *data)
 	return NULL;
 }
 
+/* Wait until so many more are sent, patiently while there is progress */
 static void wait_for_load(const struct load *load, u32 interrupts)
 {
-	u32 sent = reg_read(load->dev, PCI_IMS_ALL_SENT);
+	u32 first = reg_read(load->dev, PCI_IMS_ALL_SENT), last;
 
-	CHECK(WAIT(PATIENCE, reg_read(load->dev, PCI_IMS_ALL_SENT) - sent >= interrupts),
-	      "there is no load");
+	do {
+		last = reg_read(load->dev, PCI_IMS_ALL_SENT);
+		CHECK(WAIT(PATIENCE, reg_read(load->dev, PCI_IMS_ALL_SENT) - last >= 100),
+		      "there is no load");
+	} while (reg_read(load->dev, PCI_IMS_ALL_SENT) - first < interrupts);
 }
 
 static void start_load(struct load *load)
@@ -309,10 +310,10 @@ static void test_built_once(void)
 	check_device(dev);
 }
 
-static void check_message(const struct device *dev, u32 index, u32 source, bool *used)
+static void check_message(const struct device *dev, u32 index, bool *used)
 {
 	struct slot msg = slot(dev, index);
-	unsigned int virq = virq_of(dev, source);
+	unsigned int virq = virq_of(dev, index);
 	struct irte irte;
 
 	/* 0xfee, format bit 4; the subhandle is what the data holds */
@@ -341,7 +342,7 @@ static void test_message(void)
 	for (nr = 0; nr < ARRAY_SIZE(dev); nr++) {
 		use_slots(dev[nr], 32);
 		for (i = 0; i < 32; i++)
-			check_message(dev[nr], i, i, used);
+			check_message(dev[nr], i, used);
 		check_device(dev[nr]);
 	}
 }
@@ -473,6 +474,7 @@ static void test_mask_lazy(void)
 /*
  * Side by side
  */
+
 /* Without remapping, a move is always made with the next interrupt */
 void test_msix_alone(void)
 {
@@ -528,7 +530,7 @@ static u32 check_pinned(const struct load *load)
 static void test_msix_and_ims(void)
 {
 	struct load load = { .dev = open_device(0), .slots = 16, .vectors = 8 };
-	u32 wanted = long_run ? 1000000 : 20000;
+	u32 wanted = long_run ? 300000 : 20000;
 
 	use_slots(load.dev, load.slots);
 	use_msix(load.dev, load.vectors);
@@ -577,7 +579,7 @@ static void test_two_devices(void)
 		{ .dev = open_device(0), .slots = 16, .cpu = 0 },
 		{ .dev = open_device(1), .slots = 24, .cpu = 1 },
 	};
-	u32 wanted = long_run ? 500000 : 10000;
+	u32 wanted = long_run ? 100000 : 10000;
 	unsigned int nr;
 
 	for (nr = 0; nr < ARRAY_SIZE(load); nr++) {
@@ -771,8 +773,8 @@ static void test_reservation(void)
 	CHECK(after.vectors == before.vectors && after.reserved == before.reserved + 1,
 	      "allocation took %d vectors and reserved %d", after.vectors - before.vectors,
 	      after.reserved - before.reserved);
-	CHECK(irq_debug(virq, "Vector:") <= 0 || irq_debug(virq, "Vector:") == SHUTDOWN_VECTOR,
-	      "vector %ld before the request", irq_debug(virq, "Vector:"));
+	CHECK(!irq_debug(virq, "Vector:"), "vector %ld before the request",
+	      irq_debug(virq, "Vector:"));
 
 	request(dev, 0);
 	after = resources();
@@ -813,8 +815,8 @@ static void test_alloc_arguments(void)
  */
 static const struct {
 	const char	*what;
-	u32	hwsize;
-	u32	variant;
+	u32		hwsize;
+	u32		variant;
 } wrong[] = {
 	{ "no irq_mask()",		 8,		IMS_TEST_NO_MASK },
 	{ "no irq_unmask()",		 8,		IMS_TEST_NO_UNMASK },
@@ -897,6 +899,8 @@ static void test_domain_twice(void)
 /*
  * CPU hotplug
  */
+
+/* The affinity that was wanted while the interrupt was not in use is no trap */
 static void test_request_after_hotplug(void)
 {
 	struct device *dev = open_device(0);
@@ -911,8 +915,8 @@ static void test_request_after_hotplug(void)
 	set_online(1, true);
 
 	request(dev, 0);
-	set_affinity(virq, 1);
-	CHECK(irq_is_on(virq, 1), "the interrupt is not on CPU 1");
+	one_interrupt_anywhere(dev, 0);
+	pin(dev, 0, 1);
 	one_interrupt(dev, 0, 1);
 	check_device(dev);
 }
@@ -986,6 +990,7 @@ static void test_managed(void)
 /*
  * Unbinding and reset
  */
+
 /*
  * The load had to stop on its own: nothing is sent any more, although there are
  * events. They go, for whoever uses the sources next.
