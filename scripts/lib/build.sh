@@ -23,8 +23,8 @@ bench_ready() {
 	guest_image
 }
 
-# plan [uml]: says what is going to happen, asks if something has to be installed.
-# Nothing to say when all is in the cache.
+# plan [uml]: says what is going to happen, and asks. Nothing to say when all is in
+# the cache.
 plan() {
 	local missing disk=0 minutes=0 text='' fetch=''
 	missing=$(packages_missing)
@@ -43,7 +43,7 @@ plan() {
 			"$disk" "$(free_mb "$CACHE")" "$minutes"
 	fi
 	enough "$disk"
-	if [[ $missing ]]; then consent "$missing"; fi
+	if [[ $text$missing ]]; then consent "$missing"; fi
 }
 
 need() {
@@ -56,25 +56,38 @@ enough() {
 	if (($(free_mb "$CACHE") < $1 + 200)); then
 		die "not enough disk for $CACHE: free $(($1 + 200 - $(free_mb "$CACHE"))) MB more, or set CACHE= to a folder on another disk"
 	fi
-	memory=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
+	memory=$(available_mb)
 	((memory >= 1800)) || die "not enough memory: 2 GB have to be available and $memory MB are, close something"
 }
 
+available_mb() { awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo; }
 am_root() { ((EUID == 0)); }
+at_terminal() { [[ -t 0 ]]; }
 
+# consent PACKAGES: one question for all that the plan says, if somebody is there to
+# answer. What is only fetched and built needs no answer; packages do.
 consent() {
-	local line="apt-get install --no-install-recommends $1" answer
+	local answer='' line="apt-get install --no-install-recommends ${1% }"
+	if [[ $1 ]]; then consent_possible "$line"; fi
+	if [[ ! $YES ]] && at_terminal; then
+		read -r -p "Go on? [y/N] " answer || :
+		if [[ $answer == [yY]* ]]; then
+			YES=1
+		elif [[ ! $1 ]]; then
+			die "nothing was done: run this again when it may be done, or with --yes"
+		fi
+	fi
+	if [[ ! $1 ]]; then return; fi
+	[[ $YES ]] || die "packages are missing: run '$line', or run this again with --yes"
+	must packages 1200 "installing packages" packages_install "$1"
+	[[ ! $(packages_missing) ]] || die "these packages were installed and do not have what they should: $(packages_missing)"
+}
+
+consent_possible() {
 	if ! grep -qs '^VERSION_CODENAME=bookworm$' /etc/os-release; then
 		warn "this was made for Debian bookworm, other systems may lack what it needs"
 	fi
 	if ! am_root; then
-		die "packages are missing and only root can install them: have root run '${line% }', then run this again"
+		die "packages are missing and only root can install them: have root run '$1', then run this again"
 	fi
-	if [[ ! $YES && -t 0 ]]; then
-		read -r -p "Install them now? [y/N] " answer
-		if [[ $answer == [yY]* ]]; then YES=1; fi
-	fi
-	[[ $YES ]] || die "packages are missing: run '${line% }', or run this again with --yes"
-	must packages 1200 "installing packages" packages_install "$1"
-	[[ ! $(packages_missing) ]] || die "these packages were installed and do not have what they should: $(packages_missing)"
 }

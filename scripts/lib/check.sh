@@ -5,6 +5,7 @@
 NAME=$(basename -- "$0")
 . "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 . "$TOP/scripts/lib/series.sh"
+. "$TOP/scripts/lib/compile.sh"
 
 # ---- the one line that a check prints, and what is below it
 
@@ -96,16 +97,16 @@ new_lines() {
 # allowed LIST: of the lines "KIND TEXT" on stdin those that LIST does not allow.
 # An entry is 'KIND regular-expression # reason'. Notes in $OUT/used what was used.
 allowed() {
-	awk -v used="$OUT/used" '
-		FNR == NR {
-			if (/^[ \t]*(#|$)/) next
-			reason = $0
-			if (!sub(/^.*[ \t]#[ \t]+/, "", reason)) { print "entry without a reason: " $0; next }
-			sub(/[ \t]+#[ \t].*/, "")
-			kind[++n] = $1
-			sub(/^[^ \t]+[ \t]+/, "")
-			what[n] = $0
-			next
+	awk -v list="$1" -v used="$OUT/used" '
+		BEGIN {
+			while ((getline <list) > 0) {
+				if (/^[ \t]*(#|$)/) continue
+				if (!/[ \t]#[ \t]+[^ \t]/) { print "entry without a reason in " list ": " $0; continue }
+				sub(/[ \t]+#[ \t].*/, "")
+				kind[++n] = $1
+				sub(/^[^ \t]+[ \t]+/, "")
+				what[n] = $0
+			}
 		}
 		{
 			text = $0
@@ -113,7 +114,7 @@ allowed() {
 			for (i = 1; i <= n; i++) if ($1 == kind[i] && text ~ what[i]) { hit[i] = 1; next }
 			print
 		}
-		END { for (i = 1; i <= n; i++) if (!hit[i]) print kind[i] " " what[i] >used }' "$1" -
+		END { for (i = 1; i <= n; i++) if (!hit[i]) print kind[i] " " what[i] >used }'
 }
 
 # ---- start

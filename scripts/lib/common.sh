@@ -10,7 +10,8 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 CACHE=$(realpath -ms -- "${CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/ir-ims}")
 JOBS=${JOBS:-$(nproc)}
 ACCEL=${ACCEL:-tcg}
-YES=${CI:-}
+YES=''
+if [[ ${CI:-} == true ]]; then YES=1; fi
 TMP=$CACHE/tmp
 LOGS=$CACHE/logs
 
@@ -40,6 +41,8 @@ usage_error() {
 	exit 2
 }
 
+[[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "JOBS=$JOBS is not a number of jobs: set it to 1 or more, or leave it unset"
+
 hash12() { sha256sum | cut -c1-12; }
 free_mb() { df -Pm -- "$1" | awk 'NR == 2 { print $4 }'; }
 
@@ -49,11 +52,12 @@ free_mb() { df -Pm -- "$1" | awk 'NR == 2 { print $4 }'; }
 declare -A JOB=()
 RC=0
 
-# start NAME LOG CMD...
+# start NAME LOG CMD...: it holds the lock as well, so that the cache is not free
+# before all is over, even if this script was killed
 start() {
 	{
 		set -m
-		"${@:3}" </dev/null >"$2" 2>&1 {LOCK}>&- &
+		"${@:3}" </dev/null >"$2" 2>&1 &
 		set +m
 	} 2>/dev/null
 	JOB[$1]=$!
@@ -111,7 +115,7 @@ explain() {
 	# With several jobs the cause is not always near the end
 	{ grep -m 5 -E '(^|[^a-z])error:|No rule to make|undefined reference|^FAILED:' "$LOG" || :; echo ...; tail -n 30 "$LOG"; } |
 		sed 's/^/  | /' >&2
-	sentence=$(sed -n 's/^error: //p' "$LOG" | tail -n 1)
+	sentence=$(sed -n -E 's/^(error|fatal): //p' "$LOG" | tail -n 1)
 	if (($(free_mb "$CACHE") < 100)); then
 		die "$3 failed because the disk that holds $CACHE is full: free some space, or set CACHE= to a folder on another disk"
 	elif ((RC == 124)); then
@@ -134,17 +138,22 @@ cache_open() {
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
+	trap 'exit 141' PIPE
 	rm -rf -- "$TMP"
 	mkdir -p "$TMP" "$LOGS"
+	export TMPDIR=$TMP
 	prune
 }
 
 cleanup() {
 	local rc=$? name
-	trap '' INT TERM HUP
-	if [[ ${NEWLINE:-} ]]; then echo; fi
+	# All of this has to be done, even if nobody reads our output any more
+	trap '' INT TERM HUP PIPE
+	set +e
 	for name in "${!JOB[@]}"; do stop_group "${JOB[$name]}"; done
 	rm -rf -- "$TMP"
+	prune
+	if [[ ${NEWLINE:-} ]]; then echo 2>/dev/null; fi
 	if declare -F at_exit >/dev/null; then at_exit "$rc"; fi
 }
 

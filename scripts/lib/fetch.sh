@@ -55,12 +55,19 @@ packages_missing() {
 }
 
 packages_install() {
-	local -a missing
+	local -a missing install
+	local network=1
 	read -ra missing <<<"$1"
+	install=(apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends "${missing[@]}")
 	export DEBIAN_FRONTEND=noninteractive
-	# A machine that was just made has no lists yet
-	apt-get install -qq --no-install-recommends --simulate "${missing[@]}" >/dev/null 2>&1 || apt-get update
-	apt-get install -y -q --no-install-recommends "${missing[@]}"
+	# Ours may be closed to the user that apt takes for its downloads
+	unset TMPDIR
+	if "${install[@]}"; then return; fi
+	# A machine that was just made has no lists, an old one those of files that are gone
+	apt-get -o APT::Update::Error-Mode=any update || network=
+	if "${install[@]}"; then return; fi
+	[[ $network ]] || no_network
+	die "apt-get could not install the packages: run '${install[*]}' and see what is in its way"
 }
 
 # ---- the private apt
@@ -110,6 +117,7 @@ apt_setup() {
 		Acquire::AllowDowngradeToInsecureRepositories "false";
 		Acquire::Languages "none";
 		Acquire::Retries "3";
+		#clear APT::Update;
 	EOF
 	apt_private apt-get -o APT::Update::Error-Mode=any update || no_network
 	: >"$dir/ready"
@@ -127,7 +135,7 @@ fetch() {
 	cd "$2" || return
 	if [[ $package == qemu ]]; then kind=Sources; fi
 	version=$(apt_private apt-cache madison "$package" |
-		awk -v p="$package" -v k="$kind" '$1 == p && $NF == k { print $3 }' | pick "$package")
+		awk -v p="$package" -v k="$kind" '$1 == p && $NF == k { print $3 }' | pick "$package") || :
 	[[ $version ]] || die "the mirror has no $package like version $(pin "$package" 3) any more: give the source with LINUX= or QEMU_SRC="
 	if [[ $kind == Sources ]]; then
 		apt_private apt-get source --download-only --only-source "$package=$version" || no_network

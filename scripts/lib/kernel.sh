@@ -27,6 +27,8 @@ kernel_source() {
 		if [[ -e $K/note ]]; then cat "$K/note"; fi
 		BASE=$(git -C "$K/tree" rev-parse base)
 	fi
+	# What a git that was killed has left; nobody else may be at work in our copy
+	rm -f "$K/tree/.git/index.lock"
 	kernel_version
 }
 

@@ -17,12 +17,16 @@
 	text = ""
 	line = $0
 	sub(/^ *(not )?ok [0-9]+ *(- )?/, "", line)
-	if (match(line, / *# *[Ss][Kk][Ii][Pp]/)) {
-		status = "skip"
-		text = substr(line, RSTART + RLENGTH + 1)
+	if (match(line, / *# */)) {
+		text = substr(line, RSTART + RLENGTH)
 		line = substr(line, 1, RSTART - 1)
+		# What failed was not skipped, whatever it says
+		if (status == "ok") {
+			if (text ~ /^[Ss][Kk][Ii][Pp]/) { status = "skip"; sub(/^.... */, "", text) }
+			else text = ""
+		}
 	}
-	sub(/ *#.*/, "", line)
+	gsub(/\t/, " ", text)
 	gsub(/[ \t]+/, "_", line)
 	if (line == "") line = "unnamed"
 

@@ -1,9 +1,10 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-noir vtd-nosid vtd-cm qemu-invalid kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm qemu-invalid kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd off "intremap=on imstest=vtd"; }
+suite_vtd-isolation() { boot_suite vtd-isolation off "intremap=on imstest=isolation"; }
 suite_vtd-noir() { boot_suite vtd-noir off "intremap=off imstest=refused"; }
 suite_vtd-nosid() { boot_suite vtd-nosid off "intremap=nosid imstest=refused"; }
 suite_vtd-cm() { boot_suite vtd-cm on "intremap=on imstest=refused"; }
@@ -25,10 +26,18 @@ suite_kunit-uml() {
 		record kunit-uml.console "not ok" "the build failed: see $LOG"
 		return
 	fi
-	start kunit-uml "$RESULTS/kunit-uml.out" "$UML/linux" mem=256M console=tty kunit_shutdown=halt
+	# A relative path, since that of a socket must be short
+	start kunit-uml "$RESULTS/kunit-uml.out" env -C "$TMP" \
+		"$UML/linux" mem=256M console=tty kunit_shutdown=halt uml_dir=uml-dir/
 	await kunit-uml 120
-	PROBLEM=$(splats "$RESULTS/kunit-uml.out" | head -n 1)
-	if ((RC == 124)); then PROBLEM="did not end within 120 s"; fi
+	PROBLEM=$(splat "$RESULTS/kunit-uml.out")
+	if ((RC == 124)); then
+		PROBLEM="did not end within 120 s"
+	elif ((RC)); then
+		PROBLEM=${PROBLEM:-"ended with status $RC"}
+	elif ! grep -q 'reboot: System halted' "$RESULTS/kunit-uml.out"; then
+		PROBLEM=${PROBLEM:-"ended without having halted"}
+	fi
 	collect kunit-uml
 }
 
@@ -53,7 +62,10 @@ boot_suite() {
 	if [[ $ONLY == "$suite".* && $ONLY != "$suite.console" ]]; then parameters+=" imstest_only=${ONLY#*.}"; fi
 	boot "$suite" "$limit" "$2" "$parameters"
 	booted "$suite"
-	cp "$LOGS/$suite".{console,out,command} "$RESULTS/"
+	cp "$LOGS/$suite".{console,out,command,qemu} "$RESULTS/"
+	if [[ ! $PROBLEM ]] && ! grep -q '^imstest: done, exit' "$RESULTS/$suite.out"; then
+		PROBLEM="the guest '$suite' powered down before its tests had ended"
+	fi
 	collect "$suite"
 }
 
@@ -69,7 +81,7 @@ collect() {
 
 show_logs() {
 	local log
-	for log in "$RESULTS/$1".{out,console}; do
+	for log in "$RESULTS/$1".{out,console,qemu}; do
 		if [[ -s $log ]]; then
 			say "  the last lines of $log:"
 			tail -n 30 "$log" | sed 's/^/  | /'
@@ -82,24 +94,39 @@ record() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$RESULTS/results"; }
 # mutant PATCH NAME
 mutant() {
 	local patch=$1 name=$2
-	local TESTS=$TESTS IMAGE=$IMAGE INITRD=$INITRD ONLY LONG='' QUIET=1
+	local TESTS=$TESTS IMAGE=$IMAGE INITRD=$INITRD ONLY LONG='' QUIET=1 says
 	local all=$RESULTS RESULTS=$RESULTS/${2//./-}
 	ONLY=$(sed -n 's/^Test: *//p' "$patch")
+	says=$(sed -n 's/^Says: *//p' "$patch")
 	mkdir -p "$RESULTS"
 	: >"$RESULTS/results"
-	if expected | grep -qxF -- "$ONLY"; then
-		mutant_image "$patch"
-	else
+	if ! expected | grep -qxF -- "$ONLY"; then
 		PROBLEM="names no test that is in tests/expected ('Test: suite.test')"
+	elif [[ ! $says ]]; then
+		PROBLEM="does not tell what the test has to say ('Says: regular expression')"
+	else
+		mutant_image "$patch"
 	fi
 	if [[ ! $PROBLEM ]]; then
 		guest_image
 		"suite_${ONLY%%.*}"
-		PROBLEM="was not caught by $ONLY, see $RESULTS"
-		if grep -q "^$ONLY"$'\tnot ok\t' "$RESULTS/results"; then PROBLEM=; fi
+		caught "$says"
 	fi
 	RESULTS=$all
 	if [[ $PROBLEM ]]; then record "$name" "not ok" "$PROBLEM"; else record "$name" ok; fi
+}
+
+# caught SAYS: a test that fails for another reason, a guest that does not come up
+# say, has caught nothing
+caught() {
+	local reason
+	reason=$(awk -F'\t' -v name="$ONLY" '$1 == name && $2 == "not ok" { print "failed: " $3 }' "$RESULTS/results")
+	PROBLEM=
+	if [[ ! $reason ]]; then
+		PROBLEM="was not caught by $ONLY, see $RESULTS"
+	elif ! grep -qE -- "$1" <<<"${reason#failed: }"; then
+		PROBLEM="$ONLY did not say '$1', it $reason; see $RESULTS"
+	fi
 }
 
 # mutant_image PATCH: one below tests/ goes onto a copy of that, others onto the kernel

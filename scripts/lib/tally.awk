@@ -1,13 +1,14 @@
 # Compares what ran with what was expected, prints each failure and the sum.
 # Files: tests/expected, then results "name<TAB>status<TAB>text".
 # -v ran=: suites that ran, with spaces; -v only=: a suite or a test; -v long=: 1
-# counts the long tests; -v junit=: also write this file.
+# counts the long tests; -v junit=: also write this file; -v early=: why it all ended
+# before its time, one more failure.
 
 FILENAME == ARGV[1] {
 	if (/^[ \t]*(#|$)/) next
 	known[$1] = 1
 	may_skip[$1] = match($0, /skip:/) > 0
-	if (wanted($1) && (long || $2 != "long")) order[++n] = $1
+	if (wanted($1) && (long || $2 != "long" || $1 == only)) order[++n] = $1
 	next
 }
 
@@ -24,13 +25,15 @@ FILENAME == ARGV[1] {
 
 END {
 	for (i = 1; i <= n; i++) if (!(order[i] in seen)) fail(order[i], "did not run")
+	if (early) fail("setup", early)
 	if (passed + failed + skipped == 0) fail("none", "no test ran")
+	printf "%d passed, %d failed%s\n", passed, failed, skipped ? ", " skipped " skipped" : ""
+	fflush()
 	if (junit) {
 		printf "<testsuite name=\"ir-ims\" tests=\"%d\" failures=\"%d\" skipped=\"%d\">\n%s</testsuite>\n",
 			passed + failed + skipped, failed, skipped, cases > junit
 		close(junit)
 	}
-	printf "%d passed, %d failed%s\n", passed, failed, skipped ? ", " skipped " skipped" : ""
 	exit failed > 0
 }
 
@@ -54,6 +57,8 @@ function xml(name, inner,   test) {
 }
 
 function esc(s) {
+	# What XML cannot have, or not in every encoding
+	gsub(/[\001-\010\013-\037\177-\377]/, "?", s)
 	gsub(/&/, "\\&amp;", s)
 	gsub(/</, "\\&lt;", s)
 	gsub(/>/, "\\&gt;", s)

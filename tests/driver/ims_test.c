@@ -29,7 +29,8 @@
 /**
  * struct ims_dev - A device that the driver is bound to
  * @ref:	One reference for the binding, one for the open file
- * @lock:	Serialises all operations, protects what follows
+ * @lock:	Serialises ioctls, close, reset and unbinding, protects @pdev,
+ *		@sources, @nmsix, @opened and @domain
  * @misc:	The character device
  * @pdev:	The PCI device, NULL: unbound
  * @regs:	Registers
@@ -42,7 +43,7 @@
  */
 struct ims_dev {
 	struct kref		ref;
-	/* Nothing happens to the device without it */
+	/* See above. Handlers and chip callbacks run without it. */
 	struct mutex		lock;
 	struct miscdevice	misc;
 	struct pci_dev		*pdev;
@@ -62,12 +63,13 @@ struct ims_dev {
  * @virq:	Linux interrupt number, 0: not allocated
  * @requested:	The handler is installed
  * @disabled:	disable_irq() has been called
- * @received:	Interrupts received on each CPU
- * @unexpected:	Calls of the handler that should not have been
+ * @received:	Interrupts received on each CPU since the allocation
+ * @unexpected:	Calls of the handler that should not have been, since the file
+ *		was opened
  * @name:	Name in /proc/interrupts
  *
- * It lives until the driver is unbound, so that a handler which is called too
- * late finds it and is counted.
+ * It lives until the driver is unbound and the file is closed, so that a handler
+ * which is called too late finds it and is counted.
  */
 struct ims_source {
 	struct ims_dev	*ims;
@@ -164,11 +166,9 @@ static void ims_test_bus(struct irq_data *data)
 
 static const struct msi_domain_template ims_test_template = {
 	.chip = {
-		.name			= "IMS",
 		.irq_mask		= ims_test_irq_mask,
 		.irq_unmask		= ims_test_irq_unmask,
 		.irq_write_msi_msg	= ims_test_write_msi_msg,
-		.flags			= IRQCHIP_ONESHOT_SAFE,
 	},
 
 	.ops = {
@@ -222,7 +222,12 @@ static int ims_test_add(struct ims_dev *ims, u32 source, unsigned int virq)
 		src = no_free_ptr(new);
 	}
 
-	*src = (struct ims_source){ .ims = ims, .source = source, .virq = virq };
+	*src = (struct ims_source){
+		.ims		= ims,
+		.source		= source,
+		.virq		= virq,
+		.unexpected	= src->unexpected,
+	};
 	snprintf(src->name, sizeof(src->name), "ims_test-%s%u",
 		 ims_test_is_slot(src) ? "" : "msix-", source & ~PCI_IMS_SRC_MSIX);
 	return 0;
@@ -243,8 +248,10 @@ static int ims_test_request(struct ims_dev *ims, const struct ims_test_source *a
 	/* The first interrupt may arrive before request_irq() returns */
 	WRITE_ONCE(src->requested, true);
 	ret = request_irq(src->virq, ims_test_handler, 0, src->name, src);
-	if (ret)
+	if (ret) {
 		WRITE_ONCE(src->requested, false);
+		irq_clear_status_flags(src->virq, IRQ_DISABLE_UNLAZY);
+	}
 	return ret;
 }
 
@@ -253,6 +260,7 @@ static int ims_test_release(struct ims_source *src)
 	if (!src || !src->requested)
 		return -ENOENT;
 
+	/* Takes IRQ_DISABLE_UNLAZY back, too */
 	free_irq(src->virq, src);
 	WRITE_ONCE(src->requested, false);
 	src->disabled = false;
@@ -488,14 +496,23 @@ static int ims_test_msix(struct ims_dev *ims, u32 nvec)
 	return 0;
 }
 
+static void ims_test_release_all(struct ims_dev *ims)
+{
+	struct ims_source *src;
+	unsigned long idx;
+
+	xa_for_each(&ims->sources, idx, src)
+		ims_test_release(src);
+}
+
 /* Free all that there is, in use or not */
 static void ims_test_free_all(struct ims_dev *ims)
 {
 	struct ims_source *src;
 	unsigned long idx;
 
+	ims_test_release_all(ims);
 	xa_for_each(&ims->sources, idx, src) {
-		ims_test_release(src);
 		if (src->virq && ims_test_is_slot(src))
 			ims_test_free(ims, src);
 	}
@@ -515,8 +532,28 @@ union ims_test_arg {
 	u32			nvec;
 };
 
+/* Only IMS_TEST_REQUEST has a flag */
+static bool ims_test_flags_valid(unsigned int cmd, const union ims_test_arg *arg)
+{
+	switch (cmd) {
+	case IMS_TEST_REQUEST:
+		return !(arg->source.flags & ~IMS_TEST_UNLAZY);
+	case IMS_TEST_FREE:
+	case IMS_TEST_RELEASE:
+	case IMS_TEST_MASK:
+	case IMS_TEST_UNMASK:
+	case IMS_TEST_REWRITE:
+		return !arg->source.flags;
+	default:
+		return true;
+	}
+}
+
 static int ims_test_call(struct ims_dev *ims, unsigned int cmd, union ims_test_arg *arg)
 {
+	if (!ims_test_flags_valid(cmd, arg))
+		return -EINVAL;
+
 	switch (cmd) {
 	case IMS_TEST_DOMAIN:
 		return ims_test_create_domain(ims, &arg->domain);
@@ -574,20 +611,32 @@ static long ims_test_ioctl(struct file *file, unsigned int cmd, unsigned long pt
 static void ims_test_dev_release(struct kref *ref)
 {
 	struct ims_dev *ims = container_of(ref, struct ims_dev, ref);
+	struct ims_source *src;
+	unsigned long idx;
 
+	xa_for_each(&ims->sources, idx, src)
+		kfree(src);
+	xa_destroy(&ims->sources);
 	mutex_destroy(&ims->lock);
 	kfree(ims);
 }
 
-/* The reference of the binding is held: misc_deregister() waits for this */
+/*
+ * misc_open() holds the mutex that misc_deregister() takes, so the binding and
+ * its reference are there until this returns.
+ */
 static int ims_test_open(struct inode *inode, struct file *file)
 {
 	struct ims_dev *ims = ims_test_from_file(file);
+	struct ims_source *src;
+	unsigned long idx;
 
 	guard(mutex)(&ims->lock);
 	if (ims->opened)
 		return -EBUSY;
 
+	xa_for_each(&ims->sources, idx, src)
+		src->unexpected = 0;
 	ims->opened = true;
 	kref_get(&ims->ref);
 	return 0;
@@ -623,7 +672,7 @@ static void ims_test_reset_prepare(struct pci_dev *pdev)
 	struct ims_source *src;
 	unsigned long idx;
 
-	/* Until reset_done(): nothing else may touch the device */
+	/* Until reset_done(): no ioctl, close or unbinding may touch the device */
 	mutex_lock(&ims->lock);
 
 	xa_for_each(&ims->sources, idx, src) {
@@ -695,6 +744,13 @@ static int ims_test_setup(struct ims_dev *ims)
 	return misc_register(&ims->misc);
 }
 
+static void ims_test_put(void *data)
+{
+	struct ims_dev *ims = data;
+
+	kref_put(&ims->ref, ims_test_dev_release);
+}
+
 static int ims_test_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct ims_dev *ims = kzalloc_obj(*ims);
@@ -712,28 +768,30 @@ static int ims_test_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ims->misc.fops = &ims_test_fops;
 	ims->misc.parent = &pdev->dev;
 
-	ret = ims_test_setup(ims);
+	/*
+	 * The first action, so the last to be undone: the callbacks of the domain
+	 * use @ims until the kernel has removed that.
+	 */
+	ret = devm_add_action_or_reset(&pdev->dev, ims_test_put, ims);
 	if (ret)
-		kref_put(&ims->ref, ims_test_dev_release);
-	return ret;
+		return ret;
+	return ims_test_setup(ims);
 }
 
+/*
+ * The slots and the domain stay, for the kernel to free: it promises that, and
+ * closing the file is where this driver does it.
+ */
 static void ims_test_remove(struct pci_dev *pdev)
 {
 	struct ims_dev *ims = pci_get_drvdata(pdev);
-	struct ims_source *src;
-	unsigned long idx;
 
 	misc_deregister(&ims->misc);
 
-	scoped_guard(mutex, &ims->lock) {
-		ims_test_free_all(ims);
-		xa_for_each(&ims->sources, idx, src)
-			kfree(src);
-		xa_destroy(&ims->sources);
-		ims->pdev = NULL;
-	}
-	kref_put(&ims->ref, ims_test_dev_release);
+	guard(mutex)(&ims->lock);
+	ims_test_release_all(ims);
+	ims_test_free_msix(ims);
+	ims->pdev = NULL;
 }
 
 static const struct pci_device_id ims_test_ids[] = {

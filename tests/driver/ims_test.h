@@ -10,9 +10,13 @@
  * A *source* is numbered as in pci-ims-regs.h. The errors of the kernel
  * functions come back unchanged. Of its own the driver fails with
  *
- *	EBUSY	the source is requested, or there are interrupts left
- *	ENOENT	the source is not allocated, or not requested
- *	EALREADY  the source is in the wanted state
+ *	EBUSY	the source is requested, there are slots left, or, from open(),
+ *		the file is open already
+ *	ENOENT	the source is not allocated, not requested, or not a slot
+ *	EALREADY  the source is in the wanted state, or there are MSI-X vectors
+ *	EDOM	there is no such CPU or variant, or that many MSI-X vectors
+ *	EINVAL	unknown flags
+ *	ENOMEM, EFAULT, ENOTTY as everywhere
  */
 #ifndef IMS_TEST_H
 #define IMS_TEST_H
@@ -81,7 +85,7 @@ struct ims_test_alloc {
 /**
  * struct ims_test_source - Operation on a source
  * @source:	Number of the source
- * @flags:	Flags for IMS_TEST_REQUEST, else 0
+ * @flags:	Flags for IMS_TEST_REQUEST, else 0. They end with the release.
  */
 struct ims_test_source {
 	__u32	source;
@@ -95,7 +99,8 @@ struct ims_test_source {
  * @received:	Returns interrupts received on each CPU since the allocation
  * @unexpected:	Returns how often the handler was called and should not have
  *		been: for another interrupt number, for a source that is not
- *		requested, or on a CPU beyond IMS_TEST_CPUS
+ *		requested, or on a CPU beyond IMS_TEST_CPUS. Since the file was
+ *		opened, so it outlasts a reallocation.
  */
 struct ims_test_stats {
 	__u32	source;

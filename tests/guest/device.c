@@ -71,6 +71,28 @@ struct slot slot(const struct device *dev, u32 index)
 	};
 }
 
+void write_slot_word(const struct device *dev, u32 index, unsigned int word, u32 val)
+{
+	mmio_write(dev->slots, (size_t)index * PCI_IMS_SLOT_SIZE + word, val);
+}
+
+void write_slot(const struct device *dev, u32 index, const struct slot *slot)
+{
+	write_slot_word(dev, index, PCI_IMS_SLOT_CTRL, PCI_IMS_CTRL_MASK);
+	write_slot_word(dev, index, PCI_IMS_SLOT_ADDR_LO, slot->addr_lo);
+	write_slot_word(dev, index, PCI_IMS_SLOT_ADDR_HI, slot->addr_hi);
+	write_slot_word(dev, index, PCI_IMS_SLOT_DATA, slot->data);
+	write_slot_word(dev, index, PCI_IMS_SLOT_CTRL, slot->ctrl);
+}
+
+void wipe_slot(const struct device *dev, u32 index)
+{
+	static const struct slot empty = { .ctrl = PCI_IMS_CTRL_MASK };
+
+	write_slot(dev, index, &empty);
+	clear_counters(dev, index);
+}
+
 void clear_counters(const struct device *dev, u32 source)
 {
 	reg_write(dev, PCI_IMS_SEL, source);
@@ -273,6 +295,13 @@ void create_domain(const struct device *dev, u32 hwsize)
 	CHECK(!ret, "creating the domain: %s", strerror(-ret));
 }
 
+void remove_domain(const struct device *dev)
+{
+	int ret = call(dev, IMS_TEST_UNDOMAIN, NULL);
+
+	CHECK(!ret, "removing the domain: %s", strerror(-ret));
+}
+
 u32 alloc_slot(const struct device *dev)
 {
 	struct ims_test_alloc arg = { .cpu = -1 };
@@ -388,4 +417,32 @@ void check_source(const struct device *dev, u32 source, u32 sent, unsigned int c
 	CHECK(!cnt.spurious && !cnt.dropped && !cnt.torn && !cnt.unacked && !cnt.queued,
 	      "%s %u: %u spurious, %u dropped, %u torn, %u not acknowledged, %u wait", kind, nr,
 	      cnt.spurious, cnt.dropped, cnt.torn, cnt.unacked, cnt.queued);
+}
+
+static u64 received_on(const struct device *dev, u32 source, unsigned int cpu)
+{
+	return cpu == ANY ? received(dev, source) : stats(dev, source).received[cpu];
+}
+
+void one_interrupt(const struct device *dev, u32 source, unsigned int cpu)
+{
+	u64 before = received_on(dev, source, cpu);
+	u32 sent = counters(dev, source).sent;
+
+	trigger(dev, source, 1, 1, PCI_IMS_GO_RAW);
+	CHECK(WAIT(PATIENCE, received_on(dev, source, cpu) == before + 1),
+	      "source %#x: no interrupt on CPU %d, %u sent", source, (int)cpu,
+	      counters(dev, source).sent - sent);
+	drain(dev, source, 1);
+	CHECK(counters(dev, source).sent == sent + 1, "source %#x: %u sent for one event", source,
+	      counters(dev, source).sent - sent);
+}
+
+void check_silence(const struct device *dev, u32 source, u32 sent)
+{
+	usleep(SILENCE * 1e6);
+	CHECK(counters(dev, source).sent == sent, "%u sent, wanted %u", counters(dev, source).sent,
+	      sent);
+	CHECK(received(dev, source) == sent, "%llu received, wanted %u",
+	      (unsigned long long)received(dev, source), sent);
 }

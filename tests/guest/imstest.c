@@ -15,13 +15,14 @@ static int usage(void)
 	fprintf(stderr,
 		"Usage: imstest SET [TEST]\n"
 		"\n"
-		"  vtd      interrupts through VT-d interrupt remapping\n"
-		"  long     the same with bigger numbers, as with imstest_long=1 in the environment\n"
-		"  refused  IMS where it must not be offered: intremap=off, intremap=nosid or\n"
-		"           caching mode, whatever the machine was booted with\n"
-		"  invalid  random accesses to the device\n"
-		"  demo     a demonstration, in text\n"
+		"  vtd        interrupts through VT-d interrupt remapping\n"
+		"  isolation  messages that interrupt remapping has to block\n"
+		"  refused    IMS where it must not be offered: intremap=off, intremap=nosid or\n"
+		"             caching mode, whatever the machine was booted with\n"
+		"  invalid    random accesses to the device\n"
+		"  demo       a demonstration, in text\n"
 		"\n"
+		"With imstest_long=1 in the environment the numbers are bigger.\n"
 		"The result is KTAP on the standard output; the exit status is 0 if all passed.\n");
 	return 2;
 }
@@ -35,9 +36,11 @@ int main(int argc, char **argv)
 	if (argc > 3)
 		return usage();
 
-	long_run = (big && !strcmp(big, "1")) || !strcmp(set, "long");
-	if (!strcmp(set, "vtd") || !strcmp(set, "long"))
+	long_run = big && !strcmp(big, "1");
+	if (!strcmp(set, "vtd"))
 		return run_vtd(only);
+	if (!strcmp(set, "isolation"))
+		return run_isolation(only);
 	if (!strcmp(set, "refused"))
 		return run_refused(only);
 	if (!strcmp(set, "invalid"))

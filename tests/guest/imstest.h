@@ -3,8 +3,9 @@
  * imstest: what its files share
  *
  * Each test runs in a process of its own. fail() ends it, and the driver frees
- * what the process leaves behind. So nothing here returns an error that a test
- * could forget to look at: a function that comes back has succeeded.
+ * what the process leaves behind. So a function that comes back has succeeded,
+ * except for those which say that they return -errno: there an error may be what
+ * a test wants to see.
  */
 #ifndef IMSTEST_H
 #define IMSTEST_H
@@ -12,7 +13,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../driver/ims_test.h"
@@ -29,6 +29,9 @@ typedef __u64 u64;
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define MSIX(n)		((n) | PCI_IMS_SRC_MSIX)
 #define MSIX_BAR_SIZE	0x10000
+
+/* Seconds in which an interrupt that should not come had the time to come */
+#define SILENCE		0.05
 
 /* Longest time without any progress, in seconds. Lost is what takes longer. */
 #define PATIENCE	10.0
@@ -150,6 +153,11 @@ u32 reg_read(const struct device *dev, unsigned int reg);
 void reg_write(const struct device *dev, unsigned int reg, u32 val);
 struct counters counters(const struct device *dev, u32 source);
 struct slot slot(const struct device *dev, u32 index);
+/* Behind the driver's back: the message while it is masked, then the control word */
+void write_slot(const struct device *dev, u32 index, const struct slot *slot);
+void write_slot_word(const struct device *dev, u32 index, unsigned int word, u32 val);
+/* As after a reset */
+void wipe_slot(const struct device *dev, u32 index);
 void clear_counters(const struct device *dev, u32 source);
 void trigger(const struct device *dev, u32 first, u32 count, u32 times,
 	     u32 how);
@@ -163,6 +171,7 @@ int call_source(const struct device *dev, unsigned long cmd, u32 source);
 int try_domain(const struct device *dev, u32 hwsize, u32 variant);
 
 void create_domain(const struct device *dev, u32 hwsize);
+void remove_domain(const struct device *dev);
 u32 alloc_slot(const struct device *dev);
 void free_slot(const struct device *dev, u32 index);
 void request(const struct device *dev, u32 source);
@@ -181,9 +190,13 @@ bool move_done(unsigned int virq);
 /* Send all interrupts of a source to a CPU */
 void pin(const struct device *dev, u32 source, unsigned int cpu);
 
-/* @sent messages went out and arrived once each; on @cpu, unless that is ANY */
-#define ANY	UINT32_MAX
+#define ANY	UINT32_MAX	/* any CPU */
+/* @sent messages went out and arrived once each, on @cpu */
 void check_source(const struct device *dev, u32 source, u32 sent, unsigned int cpu);
+/* Send one interrupt and see it arrive on @cpu */
+void one_interrupt(const struct device *dev, u32 source, unsigned int cpu);
+/* Nothing more arrives than @sent interrupts in all */
+void check_silence(const struct device *dev, u32 source, u32 sent);
 
 /*
  * The kernel (kernel.c)
@@ -244,6 +257,11 @@ struct resources resources(void);
 /* Wait until as much is in use as at @before: old vectors are freed later */
 void check_resources(const struct resources *before);
 
+/* The kernel's log, from now on. Return: a file descriptor. */
+int open_log(void);
+/* Wait for a message with both in it. Return: false if it does not come. */
+bool wait_for_log(int fd, const char *text, const char *more);
+
 /* Run on this CPU only */
 void run_on(unsigned int cpu);
 void set_online(unsigned int cpu, bool online);
@@ -255,6 +273,7 @@ void bind_driver(const struct device *dev, bool bind);
  */
 int run_vtd(const char *only);
 int run_refused(const char *only);
+int run_isolation(const char *only);
 int run_invalid(const char *only);
 int run_demo(void);
 

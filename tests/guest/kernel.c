@@ -42,7 +42,9 @@ char *read_file(const char *fmt, ...)
 	text = malloc(size);
 	while (text) {
 		len = read(fd, text + used, size - 1 - used);
-		if (len <= 0)
+		if (len < 0)
+			fail("cannot read %s: %s", path, strerror(errno));
+		if (!len)
 			break;
 		used += len;
 		if (size - used < 4096)
@@ -60,7 +62,8 @@ int write_file(const char *text, const char *fmt, ...)
 	size_t len = strlen(text);
 	char path[256];
 	va_list args;
-	int fd, ret;
+	ssize_t ret;
+	int fd;
 
 	va_start(args, fmt);
 	format(path, sizeof(path), fmt, args);
@@ -69,7 +72,11 @@ int write_file(const char *text, const char *fmt, ...)
 	fd = open(path, O_WRONLY);
 	if (fd < 0)
 		return -errno;
-	ret = write(fd, text, len) == (ssize_t)len ? 0 : -errno;
+	ret = write(fd, text, len);
+	if (ret < 0)
+		ret = -errno;
+	else
+		ret = ret == (ssize_t)len ? 0 : -EIO;
 	close(fd);
 	return ret;
 }
@@ -88,8 +95,11 @@ bool exists(const char *fmt, ...)
 bool remapping_on(void)
 {
 	char *table = read_file(IR_TABLE);
-	bool on = table && strstr(table, "IR table address");
+	bool on;
 
+	if (!table)
+		fail("cannot read " IR_TABLE);
+	on = strstr(table, "IR table address");
 	free(table);
 	return on;
 }
@@ -303,4 +313,33 @@ void bind_driver(const struct device *dev, bool bind)
 	int ret = write_file(dev->bdf, DRIVER "/%s", what);
 
 	CHECK(!ret, "%s %s: %s", what, dev->bdf, strerror(-ret));
+}
+
+int open_log(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
+	CHECK(fd >= 0 && lseek(fd, 0, SEEK_END) >= 0, "cannot read the kernel's log: %s",
+	      strerror(errno));
+	return fd;
+}
+
+/* One record per read */
+static bool find_in_log(int fd, const char *text, const char *more)
+{
+	char record[2048];
+	ssize_t len;
+
+	while ((len = read(fd, record, sizeof(record) - 1)) > 0) {
+		record[len] = '\0';
+		if (strstr(record, text) && strstr(record, more))
+			return true;
+	}
+	CHECK(!len || errno == EAGAIN, "cannot read the kernel's log: %s", strerror(errno));
+	return false;
+}
+
+bool wait_for_log(int fd, const char *text, const char *more)
+{
+	return WAIT(PATIENCE, find_in_log(fd, text, more));
 }

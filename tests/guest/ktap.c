@@ -4,11 +4,13 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "imstest.h"
 
@@ -84,7 +86,7 @@ static pid_t start_test(const struct test *test, int *fd)
 	_exit(EXIT_SUCCESS);
 }
 
-/* Read until the test's process ends. Return: false if it does not. */
+/* Read until the test's process ends or says too much. Return: false if neither. */
 static bool read_reason(int fd, char *reason, size_t size)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
@@ -99,12 +101,29 @@ static bool read_reason(int fd, char *reason, size_t size)
 				return true;
 			used += len;
 			reason[used] = '\0';
+			if (used == size - 1)
+				return true;
 			pfd.revents = 0;
 		} else if (now() > end) {
 			return false;
 		}
 	}
 	return false;
+}
+
+static bool has_ended(pid_t pid, int *status)
+{
+	return WAIT(PATIENCE, waitpid(pid, status, WNOHANG) == pid);
+}
+
+static void kill_test(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	/* One that hangs in the kernel does not die */
+	if (!has_ended(pid, &status))
+		note("its process cannot be killed");
 }
 
 /* Return: whether the test has passed; @reason: why not */
@@ -114,15 +133,17 @@ static bool finish_test(pid_t pid, int fd, char *reason, size_t size)
 
 	reason[0] = '\0';
 	if (!read_reason(fd, reason, size)) {
-		kill(pid, SIGKILL);
 		snprintf(reason, size, "no end after %d seconds", TEST_LIMIT);
-		/* One that hangs in the kernel does not die */
-		if (!WAIT(PATIENCE, waitpid(pid, &status, WNOHANG) == pid))
-			note("its process cannot be killed");
+		kill_test(pid);
 		return false;
 	}
 
-	waitpid(pid, &status, 0);
+	/* It has closed its end of the pipe, and may hang in the rest of its exit */
+	if (!has_ended(pid, &status)) {
+		snprintf(reason, size, "its process does not end");
+		kill_test(pid);
+		return false;
+	}
 	if (WIFSIGNALED(status))
 		snprintf(reason, size, "died of signal %d", WTERMSIG(status));
 	else if (WEXITSTATUS(status) && !reason[0])

@@ -3,8 +3,6 @@
  * imstest: where IMS must not be offered
  */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "imstest.h"
