@@ -90,7 +90,8 @@ matches() { grep "$@" || (($? == 1)); }
 new_lines() {
 	awk '
 		function plain(s) { gsub(/:[0-9]+(:[0-9]+)?/, "", s); return s }
-		FNR == NR { n[plain($0)]++; next }
+		# Not FNR == NR: the first one may be empty
+		FILENAME == ARGV[1] { n[plain($0)]++; next }
 		n[plain($0)]-- <= 0' "$1" "$2"
 }
 
