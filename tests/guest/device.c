@@ -198,6 +198,21 @@ static void *map_bar(const struct device *dev, unsigned int bar, size_t size)
 	return map;
 }
 
+u64 bar_address(const struct device *dev, unsigned int bar)
+{
+	char *text = read_file(PCI_DEVICES "/%s/resource", dev->bdf), *line = text;
+	unsigned long long start;
+
+	while (line && bar--) {
+		line = strchr(line, '\n');
+		line = line ? line + 1 : NULL;
+	}
+	if (!line || sscanf(line, "%llx", &start) != 1 || !start)
+		fail("%s: not an address of a BAR: %s", dev->bdf, text);
+	free(text);
+	return start;
+}
+
 struct device *find_device(unsigned int nr)
 {
 	struct device *dev = calloc(1, sizeof(*dev));
@@ -220,7 +235,7 @@ struct device *find_device(unsigned int nr)
 
 void map_msix(struct device *dev)
 {
-	dev->msix = map_bar(dev, PCI_IMS_BAR_MSIX, MSIX_BAR_SIZE);
+	dev->msix = map_bar(dev, PCI_IMS_BAR_MSIX, PCI_IMS_MSIX_SIZE);
 }
 
 void open_file(struct device *dev)

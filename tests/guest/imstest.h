@@ -28,7 +28,6 @@ typedef __u64 u64;
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define MSIX(n)		((n) | PCI_IMS_SRC_MSIX)
-#define MSIX_BAR_SIZE	0x10000
 
 /* Seconds in which an interrupt that should not come had the time to come */
 #define SILENCE		0.05
@@ -145,6 +144,8 @@ struct device *find_device(unsigned int nr);
 struct device *open_device(unsigned int nr);
 void open_file(struct device *dev);
 void map_msix(struct device *dev);
+/* Where the BAR is for the bus */
+u64 bar_address(const struct device *dev, unsigned int bar);
 
 /* Nothing was spurious, torn or invalid since open_device() */
 void check_device(const struct device *dev);

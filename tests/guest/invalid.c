@@ -12,6 +12,9 @@
 #define SLOTS		4
 #define VECTORS		2
 
+/* A slot that no driver uses */
+#define FOREIGN		(SLOTS + 1)
+
 /* Behind the last register */
 #define NO_REG		(PCI_IMS_TORN + 4)
 
@@ -211,7 +214,7 @@ static void msix_bar(const struct device *dev)
 	unsigned int size = 1 << number(4);
 	u32 first = dev->nmsix * 16;
 
-	access_at(dev->msix + first + number((MSIX_BAR_SIZE - first) / size) * size, size);
+	access_at(dev->msix + first + number((PCI_IMS_MSIX_SIZE - first) / size) * size, size);
 }
 
 /**
@@ -326,6 +329,67 @@ static void misuse(const struct misuse *kinds, unsigned int nr, unsigned int tim
 	note("%u accesses, %u counted as invalid", times, last - first);
 }
 
+/* @dev sends @data to @offset of @bar of @target */
+static void send_to(const struct device *dev, const struct device *target, unsigned int bar,
+		    u32 offset, u32 data)
+{
+	u64 address = bar_address(target, bar) + offset;
+	struct slot msg = {
+		.addr_lo	= address,
+		.addr_hi	= address >> 32,
+		.data		= data,
+	};
+
+	write_slot(dev, FOREIGN, &msg);
+	trigger(dev, FOREIGN, 1, 1, PCI_IMS_GO_RAW);
+	wipe_slot(dev, FOREIGN);
+}
+
+/* A message that starts a trigger would multiply messages by messages */
+static void check_no_chain(const struct device *dev, const struct device *other)
+{
+	u32 sent = reg_read(other, PCI_IMS_ALL_SENT), invalid = reg_read(other, PCI_IMS_INVALID);
+	static const struct slot unmasked = { .ctrl = 0 };
+
+	write_slot(other, 0, &unmasked);
+	reg_write(other, PCI_IMS_TRIG_FIRST, 0);
+	reg_write(other, PCI_IMS_TRIG_COUNT, 1);
+	reg_write(other, PCI_IMS_TRIG_TIMES, 1);
+	send_to(dev, other, PCI_IMS_BAR_REGS, PCI_IMS_TRIG_GO, PCI_IMS_GO_RAW);
+	CHECK(reg_read(other, PCI_IMS_ALL_SENT) == sent, "a message has triggered another one");
+	CHECK(reg_read(other, PCI_IMS_INVALID) == invalid + 1, "a trigger by a message counts %u times",
+	      reg_read(other, PCI_IMS_INVALID) - invalid);
+	wipe_slot(other, 0);
+}
+
+/* Messages whose address is no interrupt's, but registers and slots of a device */
+static void test_messages(void)
+{
+	struct device *other = find_device(1);
+	struct slot before[SLOTS];
+	struct device *dev = start(before);
+	unsigned int bar, i, times = 2000;
+	u32 sent, size;
+
+	/* The bench is able to tell: messages come through */
+	send_to(dev, other, PCI_IMS_BAR_REGS, PCI_IMS_SEL, 3);
+	CHECK(reg_read(other, PCI_IMS_SEL) == 3, "a message did not reach the other device");
+	check_no_chain(dev, other);
+
+	sent = reg_read(dev, PCI_IMS_ALL_SENT);
+	for (i = 0; i < times; i++) {
+		bar = number(2) ? PCI_IMS_BAR_REGS : PCI_IMS_BAR_SLOTS;
+		size = bar == PCI_IMS_BAR_REGS ? NO_REG : other->nslots * PCI_IMS_SLOT_SIZE;
+		send_to(dev, number(2) ? dev : other, bar, number(size / 4) * 4,
+			number(2) ? number(8) : number(UINT32_MAX));
+	}
+	CHECK(reg_read(other, PCI_IMS_ID) == PCI_IMS_ID_VALUE, "the other device is gone");
+	for (i = 0; i < other->nslots; i++)
+		wipe_slot(other, i);
+	finish(dev, before, sent + times);
+	note("%u messages to registers and slots", times);
+}
+
 static void test_registers(void)
 {
 	misuse(registers, ARRAY_SIZE(registers), 20000);
@@ -351,6 +415,7 @@ static const struct test invalid_tests[] = {
 	{ "triggers",	test_triggers },
 	{ "slots",	test_slots },
 	{ "everything",	test_everything },
+	{ "messages",	test_messages },
 };
 
 int run_invalid(const char *only)

@@ -97,6 +97,19 @@ static void check_oracle_torn(const struct device *dev, u32 source)
 	check_oracle_zero(dev, source);
 }
 
+/* CLEAR takes the event that waits for the unmask, too: nothing is sent then */
+static void check_oracle_pending(const struct device *dev, u32 source)
+{
+	trigger(dev, source, 1, 1, PCI_IMS_GO_RAW);
+	CHECK(counters(dev, source).held == 1, "%u held", counters(dev, source).held);
+	CHECK(slot(dev, source).ctrl & PCI_IMS_CTRL_PENDING, "the slot is not pending");
+	check_oracle_zero(dev, source);
+	CHECK(!(slot(dev, source).ctrl & PCI_IMS_CTRL_PENDING), "still pending after a clear");
+	write_slot_word(dev, source, PCI_IMS_SLOT_CTRL, 0);
+	CHECK(!counters(dev, source).sent, "an event that was cleared is sent");
+	wipe_slot(dev, source);
+}
+
 static void test_oracle(void)
 {
 	struct device *dev = open_device(0);
@@ -106,6 +119,7 @@ static void test_oracle(void)
 	check_oracle_spurious(dev, MSIX(0));
 	check_oracle_dropped(dev, MSIX(0));
 	check_oracle_torn(dev, 0);
+	check_oracle_pending(dev, 0);
 
 	invalid = reg_read(dev, PCI_IMS_INVALID);
 	reg_write(dev, PCI_IMS_ID, 0);

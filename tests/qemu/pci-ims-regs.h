@@ -48,6 +48,7 @@
 #define PCI_IMS_REGS_SIZE		0x1000
 #define PCI_IMS_MAX_SLOTS		65536
 #define PCI_IMS_MAX_MSIX		2048
+#define PCI_IMS_MSIX_SIZE		0x10000
 #define PCI_IMS_MSIX_PBA		0x8000
 
 /* The slot array: one entry */
@@ -105,7 +106,7 @@
  * Invalid while SEL names no source.
  */
 #define PCI_IMS_SEL			0x060	/* rw: source */
-#define PCI_IMS_CLEAR			0x064	/* wo: any value: counters and queue of SEL to zero, mask and pending stay */
+#define PCI_IMS_CLEAR			0x064	/* wo: any value: counters, queue and pending bit of SEL to zero, the mask stays */
 #define PCI_IMS_SENT			0x068	/* ro: messages emitted */
 #define PCI_IMS_HELD			0x06c	/* ro: raw events that met a mask */
 #define PCI_IMS_DROPPED			0x070	/* ro: messages that could not leave: no bus mastering, MSI-X disabled */

@@ -26,7 +26,6 @@
 OBJECT_DECLARE_SIMPLE_TYPE(PCIIMSState, PCI_IMS)
 
 #define PCI_IMS_SLOTS_SIZE  (PCI_IMS_MAX_SLOTS * PCI_IMS_SLOT_SIZE)
-#define PCI_IMS_MSIX_SIZE   0x10000
 
 #define PCI_IMS_CTRL_RW \
     (PCI_IMS_CTRL_MASK | PCI_IMS_CTRL_PASID_EN | PCI_IMS_CTRL_PASID)
@@ -62,7 +61,6 @@ struct PCIIMSState {
     PCIIMSSource *slot_src;
     PCIIMSSource *msix_src; /* in the same array, behind the slots */
 
-    uint32_t id;
     uint32_t nslots;
     uint32_t nmsix;
     uint32_t invalid;
@@ -341,6 +339,7 @@ static bool pci_ims_clear(PCIIMSState *s)
         return false;
     }
 
+    pci_ims_clear_pending(s, src);
     s->all_queued -= src->queued;
     src->queued = 0;
     src->unacked = 0;
@@ -364,7 +363,7 @@ static void pci_ims_invalid(PCIIMSState *s, int bar, hwaddr addr,
 
 /* BAR 0 */
 
-static uint32_t *pci_ims_counter(PCIIMSState *s, hwaddr addr)
+static const uint32_t *pci_ims_counter(PCIIMSState *s, hwaddr addr)
 {
     PCIIMSSource *src = pci_ims_source(s, s->sel);
 
@@ -397,11 +396,13 @@ static uint32_t *pci_ims_counter(PCIIMSState *s, hwaddr addr)
 }
 
 /* The register at addr, NULL if there is none that can be read. */
-static uint32_t *pci_ims_reg(PCIIMSState *s, hwaddr addr)
+static const uint32_t *pci_ims_reg(PCIIMSState *s, hwaddr addr)
 {
+    static const uint32_t id = PCI_IMS_ID_VALUE;
+
     switch (addr) {
     case PCI_IMS_ID:
-        return &s->id;
+        return &id;
     case PCI_IMS_NSLOTS:
         return &s->nslots;
     case PCI_IMS_NMSIX:
@@ -437,10 +438,16 @@ static bool pci_ims_reg_write(PCIIMSState *s, hwaddr addr, uint32_t val)
 {
     switch (addr) {
     case PCI_IMS_TRIG_FIRST:
+        s->trig_first = val;
+        return true;
     case PCI_IMS_TRIG_COUNT:
+        s->trig_count = val;
+        return true;
     case PCI_IMS_TRIG_TIMES:
+        s->trig_times = val;
+        return true;
     case PCI_IMS_SEL:
-        *pci_ims_reg(s, addr) = val;
+        s->sel = val;
         return true;
     case PCI_IMS_TRIG_GO:
         return pci_ims_trigger(s, val);
@@ -457,7 +464,7 @@ static uint64_t pci_ims_regs_mmio_read(void *opaque, hwaddr addr,
                                        unsigned size)
 {
     PCIIMSState *s = opaque;
-    uint32_t *reg = size == 4 ? pci_ims_reg(s, addr) : NULL;
+    const uint32_t *reg = size == 4 ? pci_ims_reg(s, addr) : NULL;
 
     if (!reg) {
         pci_ims_invalid(s, PCI_IMS_BAR_REGS, addr, size);
@@ -703,7 +710,6 @@ static void pci_ims_realize(PCIDevice *pdev, Error **errp)
     }
     pci_ims_init_bars(s);
 
-    s->id = PCI_IMS_ID_VALUE;
     /* The reset at power on is not counted. */
     s->resets = UINT32_MAX;
     s->slot_src = g_new0(PCIIMSSource, s->nslots + s->nmsix);
@@ -719,6 +725,13 @@ static void pci_ims_exit(PCIDevice *pdev)
         msix_uninit(pdev, &s->msix_bar, &s->msix_bar);
     }
     pcie_cap_exit(pdev);
+}
+
+/* Not on exit: an access that is under way may still come to the BARs then. */
+static void pci_ims_finalize(Object *obj)
+{
+    PCIIMSState *s = PCI_IMS(obj);
+
     g_free(s->slot_src);
 }
 
@@ -758,6 +771,7 @@ static const TypeInfo pci_ims_types[] = {
         .name = TYPE_PCI_IMS,
         .parent = TYPE_PCI_DEVICE,
         .instance_size = sizeof(PCIIMSState),
+        .instance_finalize = pci_ims_finalize,
         .class_init = pci_ims_class_init,
         .interfaces = (InterfaceInfo[]) {
             { INTERFACE_PCIE_DEVICE },
