@@ -9,11 +9,11 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/qemu.sh"
 . "$LIB/guest.sh"
 
-# bench_ready [uml]: all that is needed to boot, in the cache
+# bench_ready [uml|checks]...: all that is needed to boot, in the cache
 bench_ready() {
 	kernel_folder
 	qemu_folder
-	plan "$@"
+	plan bench "$@"
 	kernel_source
 	kernel_series
 	kept "$TOOLS" || must tools 600 "fetching tools and firmware" tools_fetch
@@ -23,18 +23,25 @@ bench_ready() {
 	guest_image
 }
 
-# plan [uml]: says what is going to happen, and asks. Nothing to say when all is in
-# the cache.
+# plan [bench|uml|checks]...: says what is going to happen for these, and asks.
+# Nothing to say when all is in the cache.
 plan() {
-	local missing disk=0 minutes=0 text='' fetch=''
+	local missing disk=0 minutes=0 text='' fetch='' for=" $* "
+	if [[ $for == *" checks "* ]]; then . "$LIB/packages.sh"; fi
 	missing=$(packages_missing)
-	[[ -e $TOOLS ]] || need 10 0 fetch "download 3 MB of tools and firmware, only unpacked"
 	if [[ ! -e $K && ! ${LINUX:-} ]]; then need 2100 2 fetch "download the Linux 7.3 source, 167 MB, and import it into git"; fi
-	if [[ ! -e $K ]] && [[ ${LINUX:-} ]]; then need 2100 2 local "check out a copy of $LINUX"; fi
-	[[ -e $K/kernel/wanted ]] || need 700 9 local "build the test kernel"
-	if [[ ! -e $Q && ! ${QEMU_SRC:-} ]]; then need 400 1 fetch "download the QEMU source, 40 MB"; fi
-	[[ -e $QEMU ]] || need 400 3 local "build QEMU"
-	if [[ ${1:-} == uml && ! -e $K/uml/wanted ]]; then need 500 3 local "build a user-mode kernel for the KUnit suites"; fi
+	if [[ ! -e $K && ${LINUX:-} ]]; then need 2100 2 local "check out a copy of $LINUX"; fi
+	if [[ $for == *" bench "* ]]; then
+		[[ -e $TOOLS ]] || need 10 0 fetch "download 3 MB of tools and firmware, only unpacked"
+		[[ -e $K/kernel/wanted ]] || need 700 9 local "build the test kernel"
+		if [[ ! -e $Q && ! ${QEMU_SRC:-} ]]; then need 400 1 fetch "download the QEMU source, 40 MB"; fi
+		[[ -e $QEMU ]] || need 400 3 local "build QEMU"
+	fi
+	if [[ $for == *" uml "* && ! -e $K/uml/wanted ]]; then need 500 3 local "build a user-mode kernel for the KUnit suites"; fi
+	if [[ $for == *" checks "* && ! -e $K/check/ready ]]; then
+		need 2400 12 local "check out the kernel once more, and compile and check what the series touches"
+		need 500 1 fetch "download two other kernel sources to see whether the series applies, 330 MB"
+	fi
 	if [[ $fetch ]]; then text="  download 20 MB of Debian's package lists"$'\n'$text; fi
 	if [[ $text$missing ]]; then
 		printf 'To do first, in %s:\n%s' "$CACHE" "$text"

@@ -4,6 +4,7 @@
 
 NAME=$(basename -- "$0")
 . "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+. "$TOP/scripts/lib/checks.sh"
 . "$TOP/scripts/lib/series.sh"
 . "$TOP/scripts/lib/compile.sh"
 
@@ -21,6 +22,7 @@ caution() { printf '%s\n' "$*" >>"$OUT/cautions"; }
 # verdict TEXT: ends the check; TEXT says what was looked at
 verdict() {
 	local text=$1 limit=40
+	prune_results
 	if ((FROM_CACHE)); then text+=" ($FROM_CACHE of $((FROM_CACHE + MADE)) results from the cache)"; fi
 	if [[ -s $OUT/complaints ]]; then
 		head -n "$limit" "$OUT/complaints" | sed 's/^/  | /' >&2
@@ -35,6 +37,11 @@ verdict() {
 	exit 0
 }
 
+# The results are small, the oldest go
+prune_results() {
+	find "$CACHE" -mindepth 1 -maxdepth 1 -name 'check-*' -printf '%T@ %p\n' | sort -rn | tail -n +1001 | cut -d' ' -f2- | xargs -r -d '\n' rm -rf --
+}
+
 leave_out() {
 	line skip "$*"
 	exit 77
@@ -42,6 +49,7 @@ leave_out() {
 
 line() {
 	SAID=1
+	progress_end
 	printf '%-7s%s: %s, %d s\n' "$1" "$NAME" "$2" "$SECONDS"
 }
 
@@ -118,36 +126,46 @@ allowed() {
 		END { for (i = 1; i <= n; i++) if (!hit[i]) print kind[i] " " what[i] >used }'
 }
 
+# for_each FUNCTION KEY FILE...: prints what FUNCTION says about each file, in order.
+# Several run at once; what they say is kept by KEY and the name and text of the file.
+for_each() {
+	local function=$1 key=$2 file
+	local -a logs=() todo=()
+	shift 2
+	for file; do
+		RESULT=$CACHE/check-$({ declare -f "$function"; printf '%s\n' "$key" "${file#"$TOP"/}"; cat -- "$file"; } | hash12)
+		logs+=("$RESULT/log")
+		if kept "$RESULT"; then FROM_CACHE=$((FROM_CACHE + 1)); else todo+=("$file" "$RESULT"); fi
+	done
+	MADE=$((MADE + ${#todo[@]} / 2))
+	if ((${#todo[@]})); then
+		progress "$((${#todo[@]} / 2)) files"
+		export -f "${function?}"
+		# shellcheck disable=SC2016  # for the inner shell
+		printf '%s\0' "${todo[@]}" | xargs -0 -n 2 -P "$JOBS" bash -c 'set -euo pipefail
+			made=$(mktemp -d "$0/made.XXXXXX")
+			"$1" "$2" >"$made/log"
+			mv -T "$made" "$3"' "$OUT" "$function" >&2 || die "broke off"
+	fi
+	cat -- "${logs[@]}"
+}
+
 # ---- start
 
 FROM_CACHE=0 MADE=0
 # Programs in python look for their modules where Debian's packages put them
 PATH=/usr/bin:$PATH
 if [[ ${1:-} == --help ]]; then
-	sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0"
+	sed -n '2,/^[^#]/ { /^# shellcheck /d; s/^# \{0,1\}//p }' "$0"
 	exit
 fi
 (($# == 0)) || usage_error "unknown argument '$1'"
-if [[ ${CHECK_CACHE:-} == "$CACHE" ]]; then
-	# scripts/check has the cache open and the source ready
-	trap cleanup_check EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM HUP
-	cleanup_check() {
-		local rc=$? name
-		for name in "${!JOB[@]}"; do stop_group "${JOB[$name]}"; done
-		at_exit "$rc"
-	}
-	kernel_folder
-else
-	cache_open
-	kernel_folder
-	kernel_source >&2
-fi
+if [[ ! ${PROGRESS:-} && -t 2 ]]; then PROGRESS=2; fi
+checks_open
 OUT=$(mktemp -d "$TMP/$NAME.XXXXXX")
 if [[ ! ${NO_SERIES:-} ]]; then
 	rm -rf "$TMP/apply"
-	kernel_series >&2
+	kernel_series >"$OUT/applying" 2>&1
 fi
 PATCHES=("$TOP"/patches/[0-9]*.patch)
 PATCHES=("${PATCHES[@]:1}")

@@ -94,6 +94,7 @@ compile() {
 		return 0
 	fi
 	MADE=$((MADE + 1))
+	progress "$NAME: $ARCH${COMPILER:+, $COMPILER}${STAGE:+, $STAGE}"
 	checkout "$commit"
 	configure "$dir"
 	if [[ ! ${KEEP:-} ]]; then
@@ -119,12 +120,6 @@ compile() {
 		esac
 	done | grep -v '/built-in' | sort | (cd "$dir" && xargs -r size) | awk 'NR > 1 { print $6, $1, $2, $3 }' >"$OUT/result/sizes"
 	mv "$OUT/result" "$RESULT"
-	prune_results
-}
-
-# The results are small, the oldest go
-prune_results() {
-	find "$CACHE" -mindepth 1 -maxdepth 1 -name 'check-*' -printf '%T@ %p\n' | sort -rn | tail -n +401 | cut -d' ' -f2- | xargs -r -d '\n' rm -rf --
 }
 
 # warnings LOG: the lines that count
@@ -139,12 +134,13 @@ compile_or_complain() {
 }
 
 # new_warnings TARGET...: complaints about those of the tip that the base does not have.
-# The base is only compiled if there are any.
+# The base is only compiled if there are any. LOG is that of the tip.
 new_warnings() {
 	local target
 	local -a old=()
 	compile_or_complain "$TIP" "$@" || return 0
-	warnings "$RESULT/log" >"$OUT/tip"
+	LOG=$RESULT/log
+	warnings "$LOG" >"$OUT/tip"
 	COMPILED=$((${COMPILED:-0} + $(wc -l <"$RESULT/sizes")))
 	if [[ ! -s $OUT/tip ]]; then return; fi
 	for target; do

@@ -47,7 +47,7 @@ guest_command() {
 	if [[ $ACCEL == kvm ]]; then cpu=host; fi
 	QEMU_CMD=("$QEMU" -L "$TOOLS/firmware" -M "q35,kernel-irqchip=split,pit=off,hpet=off" -accel "$ACCEL" -cpu "$cpu" -smp 2 -m 1G
 		-nodefaults -no-user-config -display none -nic none -no-reboot
-		-device "intel-iommu,intremap=on,eim=on,caching-mode=$2" -device pci-ims -device pci-ims -device pci-ims,slots=65536,msix=0
+		-device "intel-iommu,intremap=on,eim=on,caching-mode=$2" -device pci-ims -device pci-ims -device "pci-ims,slots=65536,msix=0"
 		-kernel "$IMAGE/bzImage" -initrd "$INITRD"
 		-append "console=ttyS0 printk.time=0 panic=-1 iommu=on no_timer_check $3")
 }

@@ -9,6 +9,7 @@ gcc-aarch64-linux-gnu   aarch64-linux-gnu-gcc
 gcc-riscv64-linux-gnu   riscv64-linux-gnu-gcc
 python3-git             /usr/lib/python3/dist-packages/git/__init__.py
 python3-ply             /usr/lib/python3/dist-packages/ply/__init__.py
+python3-sphinx          sphinx-build
 python3-yaml            /usr/lib/python3/dist-packages/yaml/__init__.py
 shellcheck              shellcheck
 sparse                  sparse
