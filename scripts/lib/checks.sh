@@ -9,6 +9,13 @@ CHECKS_COMPILE=(compile size warnings-w1 warnings-sparse warnings-coccinelle war
 	config-pci-msi-off config-smp-off config-hyperv config-posted-msi config-i386 config-arm64)
 CHECKS=("${CHECKS_QUICK[@]}" "${CHECKS_COMPILE[@]}")
 
+# checks_ready: what the checks need, in the open cache
+checks_ready() {
+	kernel_folder
+	plan checks
+	kernel_source
+}
+
 # checks_open: the cache and the kernel source, unless whoever called us has them open
 checks_open() {
 	if [[ ${CHECK_CACHE:-} != "$CACHE" ]]; then

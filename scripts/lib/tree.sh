@@ -14,13 +14,16 @@ tree_import() {
 tree_commit() {
 	local dir=$1 base=$2 ref
 	shift 2
-	ref=refs/ir-ims/$({ echo "$base"; cat /dev/null "$@"; } | hash12)
+	ref=$(tree_ref "$base" "$@")
 	RC=0
 	if ! COMMIT=$(git -C "$dir" rev-parse -q --verify "$ref"); then
 		step apply 600 "applying $# patches" tree_apply "$dir" "$base" "$ref" "$@"
 		COMMIT=$(git -C "$dir" rev-parse -q --verify "$ref") || :
 	fi
 }
+
+# tree_ref BASE PATCH...: what keeps the commit that these patches make
+tree_ref() { echo "refs/ir-ims/$({ echo "$1"; cat /dev/null "${@:2}"; } | hash12)"; }
 
 # In a second working tree that has only the files that the patches touch:
 # the first one keeps its time stamps, and a patch that fails leaves nothing.
