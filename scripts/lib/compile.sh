@@ -82,7 +82,7 @@ compile() {
 	toolchain
 	dir=$K/check/$ARCH${COMPILER:+-$COMPILER}
 	RESULT=$CACHE/check-$({
-		git -C "$K/tree" rev-parse "$commit^{tree}"
+		git -C "$K/tree" ls-tree "$commit" | grep -v 'Documentation$'
 		"$GCC" --version
 		sparse --version 2>&1
 		wanted
