@@ -30,7 +30,7 @@ verdict() {
 		line "not ok" "$(grep -c . "$OUT/complaints") complaints, see above${2:+; $2}"
 		exit 1
 	elif [[ -s $OUT/cautions ]]; then
-		line warn "$text; $(paste -sd ';' "$OUT/cautions")"
+		line warn "$text; $(paste -sd ';' "$OUT/cautions" | sed 's/;/; /g')"
 	else
 		line ok "$text"
 	fi
