@@ -50,7 +50,7 @@ leave_out() {
 line() {
 	SAID=1
 	progress_end
-	printf '%-7s%s: %s, %d s\n' "$1" "$NAME" "$2" "$SECONDS"
+	printf '%-7s%s: %s, %d s\n' "$1" "$NAME" "$2" "$SECONDS" >&"$STDOUT"
 }
 
 at_exit() {
@@ -153,6 +153,7 @@ for_each() {
 # ---- start
 
 FROM_CACHE=0 MADE=0
+exec {STDOUT}>&1	# for the end in the middle of something whose output nobody needs
 # Programs in python look for their modules where Debian's packages put them
 PATH=/usr/bin:$PATH
 if [[ ${1:-} == --help ]]; then
