@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # What each file in tests/checks starts with. It gets the cache, the kernel and
-# the series ready, and the check ends with verdict(). Status: 0 good, 1 not, 77 left out.
+# the series ready, and the check ends with verdict(). Status: 0 good, 1 not.
 
 NAME=$(basename -- "$0")
 . "$(dirname "${BASH_SOURCE[0]}")/build.sh"
@@ -40,11 +40,6 @@ verdict() {
 # The results are small, the oldest go
 prune_results() {
 	find "$CACHE" -mindepth 1 -maxdepth 1 -name 'check-*' -printf '%T@ %p\n' | sort -rn | tail -n +1001 | cut -d' ' -f2- | xargs -r -d '\n' rm -rf --
-}
-
-leave_out() {
-	line skip "$*"
-	exit 77
 }
 
 line() {
