@@ -159,5 +159,5 @@ config_check() {
 	OPTIONS=("${@:3}")
 	mapfile -t targets < <(folders | grep -E "$pattern")
 	new_warnings "${targets[@]}"
-	verdict "${#targets[@]} folders, $COMPILED objects for $ARCH${OPTIONS[*]:+ with ${OPTIONS[*]}}, no new warning"
+	verdict "${#targets[@]} folders, ${COMPILED:-0} objects for $ARCH${OPTIONS[*]:+ with ${OPTIONS[*]}}, no new warning"
 }
