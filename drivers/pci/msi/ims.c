@@ -132,16 +132,16 @@ static void pci_ims_release_domain(void *data)
  *
  * Context: Preemptible task context, takes the MSI descriptor mutex of the device.
  *
- * Return: %0 on success or an error code:
+ * Return:
  *
- *  %-EOPNOTSUPP:	The interrupt domain of the device does not support IMS. VT-d
- *			interrupt remapping does, unless the unit reports caching mode,
- *			i.e. is emulated, or source-ids are not verified
- *			(intremap=nosid). Also returned when MSI is not available for
- *			the device at all. There is no point in a retry.
- *  %-EEXIST:		The device has an IMS domain already
- *  %-EINVAL:		@template or @hwsize are not valid
- *  %-ENOMEM:		Out of memory
+ * * %0			- Success
+ * * %-EOPNOTSUPP	- The interrupt domain of the device does not support IMS. VT-d
+ *   interrupt remapping does, unless the unit reports caching mode, i.e. is
+ *   emulated, or source-ids are not verified (intremap=nosid). Also returned when
+ *   MSI is not available for the device at all. There is no point in a retry.
+ * * %-EEXIST		- The device has an IMS domain already
+ * * %-EINVAL		- @template or @hwsize are not valid
+ * * %-ENOMEM		- Out of memory
  */
 int pci_create_ims_domain(struct pci_dev *pdev, const struct msi_domain_template *template,
 			  unsigned int hwsize, void *data)
@@ -221,10 +221,10 @@ EXPORT_SYMBOL_GPL(pci_remove_ims_domain);
  *
  *	On failure msi_map::virq is 0 and msi_map::index contains the error code:
  *
- *	%-ENODEV:	The device has no IMS domain
- *	%-ENOSPC:	All indices are in use or the parent domains could not
- *			allocate what they need, e.g. a remapping table entry
- *	%-ENOMEM:	Out of memory
+ *	* %-ENODEV	- The device has no IMS domain
+ *	* %-ENOSPC	- All indices are in use or the parent domains could not
+ *	  allocate what they need, e.g. a remapping table entry
+ *	* %-ENOMEM	- Out of memory
  */
 struct msi_map pci_ims_alloc_irq(struct pci_dev *pdev, union msi_instance_cookie *icookie,
 				 const struct irq_affinity_desc *affdesc)
