@@ -76,7 +76,9 @@ await() {
 	JOB[dog]=$dog
 	RC=0
 	wait "$job" 2>/dev/null || RC=$?
-	{ kill -- "-$dog" && wait "$dog"; } 2>/dev/null || :
+	# A softer signal is lost on a process between its fork and its exec: the sleep
+	# would live on, and with it what holds the lock of a script around this one
+	{ kill -KILL -- "-$dog" && wait "$dog"; } 2>/dev/null || :
 	unset "JOB[$1]" 'JOB[dog]'
 	if [[ -e $TMP/late.$job ]]; then RC=124; fi
 }
