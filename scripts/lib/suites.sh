@@ -47,7 +47,7 @@ suite_mutants() {
 	local patch name
 	for patch in "$TOP"/tests/mutants/*.patch; do
 		name=${patch##*/} name=${name%.patch}
-		if ! expected | grep -qx "mutants\.$name"; then
+		if ! is_expected "mutants.$name"; then
 			record "mutants.$name" "not ok" "is not in tests/expected"
 		elif selected "mutants.$name"; then
 			mutant "$patch" "mutants.$name"
@@ -101,7 +101,7 @@ mutant() {
 	says=$(sed -n 's/^Says: *//p' "$patch")
 	mkdir -p "$RESULTS"
 	: >"$RESULTS/results"
-	if ! expected | grep -qxF -- "$ONLY"; then
+	if ! is_expected "$ONLY"; then
 		PROBLEM="names no test that is in tests/expected ('Test: suite.test')"
 	elif [[ ! $says ]]; then
 		PROBLEM="does not tell what the test has to say ('Says: regular expression')"
