@@ -36,23 +36,30 @@ guest_pack() {
 
 # ---- boot
 
-# guest_command NAME CACHING_MODE PARAMETERS: sets QEMU_CMD. The guest has two
-# serial ports, no network and no file of the host.
+# guest_command NAME UNIT PARAMETERS: sets QEMU_CMD. The remapping unit is vtd,
+# vtd-cm (in caching mode) or amd. The guest has two serial ports, no network and
+# no file of the host.
 #
 # No PIT and no HPET: their interrupt 0 can hit mp_irqdomain_alloc() between the
 # chip and its data being set, and then the kernel dies: seen now and then on a
 # busy machine. The local APIC's timers are enough.
 guest_command() {
 	local cpu=qemu64,+svm,+npt,+x2apic,+nx,+ssse3
+	local -a unit
 	if [[ $ACCEL == kvm ]]; then cpu=host; fi
+	case $2 in
+	vtd) unit=(-device intel-iommu,intremap=on,eim=on,caching-mode=off) ;;
+	vtd-cm) unit=(-device intel-iommu,intremap=on,eim=on,caching-mode=on) ;;
+	amd) unit=(-device amd-iommu,intremap=on,xtsup=on,npcache=off -device amd-southbridge,addr=14.0) ;;
+	esac
 	QEMU_CMD=("$QEMU" -L "$TOOLS/firmware" -M "q35,kernel-irqchip=split,pit=off,hpet=off" -accel "$ACCEL" -cpu "$cpu" -smp 2 -m 1G
 		-nodefaults -no-user-config -display none -nic none -no-reboot
-		-device "intel-iommu,intremap=on,eim=on,caching-mode=$2" -device pci-ims -device pci-ims -device "pci-ims,slots=65536,msix=0"
+		"${unit[@]}" -device pci-ims -device pci-ims,msix=2048 -device "pci-ims,slots=65536,msix=0"
 		-kernel "$IMAGE/bzImage" -initrd "$INITRD"
 		-append "console=ttyS0 printk.time=0 panic=-1 iommu=on no_timer_check $3")
 }
 
-# boot NAME SECONDS CACHING_MODE PARAMETERS [QEMU'S ARGUMENT...]: in the background,
+# boot NAME SECONDS UNIT PARAMETERS [QEMU'S ARGUMENT...]: in the background,
 # see booted()
 boot() {
 	guest_command "$1" "$3" "$4"

@@ -1,16 +1,19 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm qemu-invalid kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm vtd-failures amd-failures noir-failures qemu-invalid kunit-x86 kunit-uml mutants)
 
-suite_vtd() { boot_suite vtd off "intremap=on imstest=vtd"; }
-suite_vtd-isolation() { boot_suite vtd-isolation off "intremap=on imstest=isolation"; }
-suite_vtd-noir() { boot_suite vtd-noir off "intremap=off imstest=refused"; }
-suite_vtd-nosid() { boot_suite vtd-nosid off "intremap=nosid imstest=refused"; }
-suite_vtd-cm() { boot_suite vtd-cm on "intremap=on imstest=refused"; }
+suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
+suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
+suite_vtd-noir() { boot_suite vtd-noir vtd "intremap=off imstest=refused"; }
+suite_vtd-nosid() { boot_suite vtd-nosid vtd "intremap=nosid imstest=refused"; }
+suite_vtd-cm() { boot_suite vtd-cm vtd-cm "intremap=on imstest=refused"; }
+suite_vtd-failures() { boot_suite vtd-failures vtd "intremap=on imstest=failures"; }
+suite_amd-failures() { boot_suite amd-failures amd "intremap=on imstest=failures"; }
+suite_noir-failures() { boot_suite noir-failures vtd "intremap=off imstest=failures"; }
 # Without translation, so that a message can have any address
-suite_qemu-invalid() { boot_suite qemu-invalid off "intremap=on iommu=pt imstest=invalid"; }
-suite_kunit-x86() { boot_suite kunit-x86 off "intremap=on imstest=kunit kunit.enable=1 kunit.autorun=1"; }
+suite_qemu-invalid() { boot_suite qemu-invalid vtd "intremap=on iommu=pt imstest=invalid"; }
+suite_kunit-x86() { boot_suite kunit-x86 vtd "intremap=on imstest=kunit kunit.enable=1 kunit.autorun=1"; }
 
 # What the scripts do in bad situations
 suite_scripts() {

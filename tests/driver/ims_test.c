@@ -715,6 +715,30 @@ static const struct pci_error_handlers ims_test_err_handler = {
 /*
  * Binding
  */
+static unsigned int probe_vectors;
+module_param(probe_vectors, uint, 0600);
+MODULE_PARM_DESC(probe_vectors,
+		 "MSI-X vectors which are allocated on probe, and the first one requested: it fails if they do");
+
+static int ims_test_probe_vectors(struct ims_dev *ims)
+{
+	static const struct ims_test_source first = { .source = PCI_IMS_SRC_MSIX };
+	int ret;
+
+	if (!probe_vectors)
+		return 0;
+
+	guard(mutex)(&ims->lock);
+	ret = ims_test_msix(ims, probe_vectors);
+	if (ret)
+		return ret;
+
+	ret = ims_test_request(ims, &first);
+	if (ret)
+		ims_test_free_msix(ims);
+	return ret;
+}
+
 static int ims_test_setup(struct ims_dev *ims)
 {
 	struct pci_dev *pdev = ims->pdev;
@@ -741,7 +765,16 @@ static int ims_test_setup(struct ims_dev *ims)
 
 	pci_set_master(pdev);
 	pci_set_drvdata(pdev, ims);
-	return misc_register(&ims->misc);
+	ret = ims_test_probe_vectors(ims);
+	if (ret)
+		return ret;
+
+	ret = misc_register(&ims->misc);
+	if (ret) {
+		ims_test_release_all(ims);
+		ims_test_free_msix(ims);
+	}
+	return ret;
 }
 
 static void ims_test_put(void *data)

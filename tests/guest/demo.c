@@ -28,7 +28,7 @@ static void show_tree(const struct device *dev, u32 index)
 	struct irte irte;
 	long cpu;
 
-	CHECK(find_irte(irte_index(&msg), &irte), "IRTE %u is not present", irte_index(&msg));
+	CHECK(find_irte(dev, irte_index(&msg), &irte), "IRTE %u is not present", irte_index(&msg));
 	cpu = irq_debug(virq, "Target:");
 	CHECK(irte.rid == dev->rid, "IRTE %u belongs to %04x", irte.index, irte.rid);
 	CHECK(counters(dev, index).writes == WRITES_PER_MSG, "the message was not written once");

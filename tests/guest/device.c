@@ -71,6 +71,21 @@ struct slot slot(const struct device *dev, u32 index)
 	};
 }
 
+struct slot message(const struct device *dev, u32 source)
+{
+	size_t offset = (source & ~PCI_IMS_SRC_MSIX) * PCI_IMS_SLOT_SIZE;
+
+	if (!(source & PCI_IMS_SRC_MSIX))
+		return slot(dev, source);
+	/* An entry of MSI-X has the same layout */
+	return (struct slot){
+		.addr_lo	= mmio_read(dev->msix, offset + PCI_IMS_SLOT_ADDR_LO),
+		.addr_hi	= mmio_read(dev->msix, offset + PCI_IMS_SLOT_ADDR_HI),
+		.data		= mmio_read(dev->msix, offset + PCI_IMS_SLOT_DATA),
+		.ctrl		= mmio_read(dev->msix, offset + PCI_IMS_SLOT_CTRL),
+	};
+}
+
 void write_slot_word(const struct device *dev, u32 index, unsigned int word, u32 val)
 {
 	mmio_write(dev->slots, (size_t)index * PCI_IMS_SLOT_SIZE + word, val);

@@ -19,6 +19,7 @@ static int usage(void)
 		"  isolation  messages that interrupt remapping has to block\n"
 		"  refused    IMS where it must not be offered: intremap=off, intremap=nosid or\n"
 		"             caching mode, whatever the machine was booted with\n"
+		"  failures   operations on interrupts that fail\n"
 		"  invalid    random accesses to the device\n"
 		"  demo       a demonstration, in text\n"
 		"\n"
@@ -43,6 +44,8 @@ int main(int argc, char **argv)
 		return run_isolation(only);
 	if (!strcmp(set, "refused"))
 		return run_refused(only);
+	if (!strcmp(set, "failures"))
+		return run_failures(only);
 	if (!strcmp(set, "invalid"))
 		return run_invalid(only);
 	if (!strcmp(set, "demo") && !only)

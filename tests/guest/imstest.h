@@ -154,6 +154,8 @@ u32 reg_read(const struct device *dev, unsigned int reg);
 void reg_write(const struct device *dev, unsigned int reg, u32 val);
 struct counters counters(const struct device *dev, u32 source);
 struct slot slot(const struct device *dev, u32 index);
+/* The same of any source; of an MSI-X entry after map_msix() */
+struct slot message(const struct device *dev, u32 source);
 /* Behind the driver's back: the message while it is masked, then the control word */
 void write_slot(const struct device *dev, u32 index, const struct slot *slot);
 void write_slot_word(const struct device *dev, u32 index, unsigned int word, u32 val);
@@ -220,6 +222,7 @@ struct irte {
 /**
  * struct resources - What an interrupt takes
  * @irtes:	Interrupt remapping table entries that are present
+ * @entries:	Those that are allocated, 0: the unit does not tell
  * @irqs:	Interrupt descriptors
  * @domains:	Interrupt domains
  * @vectors:	CPU vectors
@@ -227,6 +230,7 @@ struct irte {
  */
 struct resources {
 	unsigned int	irtes;
+	unsigned int	entries;
 	unsigned int	irqs;
 	unsigned int	domains;
 	unsigned int	vectors;
@@ -239,21 +243,28 @@ __printf(1, 2) char *read_file(const char *fmt, ...);
 __printf(2, 3) int write_file(const char *text, const char *fmt, ...);
 __printf(1, 2) bool exists(const char *fmt, ...);
 
+/* The remapping unit is AMD's, else it is VT-d's */
+bool is_amd(void);
 bool remapping_on(void);
 bool caching_mode(void);
 bool on_command_line(const char *word);
 
 unsigned int irte_index(const struct slot *slot);
-bool find_irte(unsigned int index, struct irte *irte);
+/* The entry of a device: a VT-d unit has one table for all of them */
+bool find_irte(const struct device *dev, unsigned int index, struct irte *irte);
 unsigned int count_irtes(void);
 
 /* A value in the debug file of an interrupt, -1: not there */
 long irq_debug(unsigned int virq, const char *key);
 bool irq_is_on(unsigned int virq, unsigned int cpu);
+/* Return: 0 or -errno of the write to /proc */
+int try_affinity(unsigned int virq, unsigned int cpu);
 void set_affinity(unsigned int virq, unsigned int cpu);
 /* Its line of /proc/interrupts; freed by the caller */
 char *interrupts_line(unsigned int virq);
 
+/* What the unit tells about its table, 0: nothing */
+long unit_number(const char *key);
 struct resources resources(void);
 /* Wait until as much is in use as at @before: old vectors are freed later */
 void check_resources(const struct resources *before);
@@ -267,6 +278,8 @@ bool wait_for_log(int fd, const char *text, const char *more);
 void run_on(unsigned int cpu);
 void set_online(unsigned int cpu, bool online);
 bool is_online(unsigned int cpu);
+/* Return: 0 or -errno, the one of the driver's probe */
+int try_bind(const struct device *dev);
 void bind_driver(const struct device *dev, bool bind);
 
 /*
@@ -276,6 +289,7 @@ int run_vtd(const char *only);
 int run_refused(const char *only);
 int run_isolation(const char *only);
 int run_invalid(const char *only);
+int run_failures(const char *only);
 int run_demo(void);
 
 /* Tests that make part of several sets */

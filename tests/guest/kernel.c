@@ -15,6 +15,7 @@
 
 #define DEBUG_IRQ	"/sys/kernel/debug/irq"
 #define IR_TABLE	"/sys/kernel/debug/iommu/intel/ir_translation_struct"
+#define AMD_DEBUG	"/sys/kernel/debug/iommu/amd"
 #define CPU_ONLINE	"/sys/devices/system/cpu/cpu%u/online"
 #define DRIVER		"/sys/bus/pci/drivers/ims_test"
 
@@ -92,14 +93,19 @@ bool exists(const char *fmt, ...)
 	return !access(path, F_OK);
 }
 
+bool is_amd(void)
+{
+	return exists(AMD_DEBUG);
+}
+
 bool remapping_on(void)
 {
-	char *table = read_file(IR_TABLE);
+	char *table = read_file(is_amd() ? AMD_DEBUG "/irqtbl" : IR_TABLE);
 	bool on;
 
 	if (!table)
-		fail("cannot read " IR_TABLE);
-	on = strstr(table, "IR table address");
+		fail("cannot read the debug file of the remapping table");
+	on = is_amd() ? !strstr(table, "disabled") : !!strstr(table, "IR table address");
 	free(table);
 	return on;
 }
@@ -127,28 +133,65 @@ bool on_command_line(const char *word)
 	return found;
 }
 
-/* Address bits 19:5 are index 14:0, bit 2 is index 15 */
+/* VT-d: address bits 19:5 are index 14:0, bit 2 is index 15. AMD: the data. */
 unsigned int irte_index(const struct slot *slot)
 {
+	if (is_amd())
+		return slot->data;
 	return (slot->addr_lo >> 5 & 0x7fff) | (slot->addr_lo >> 2 & 1) << 15;
 }
 
-/* Call @fn for each present entry until it returns true */
-static bool walk_irtes(bool (*fn)(const struct irte *irte, void *data), void *data)
+static bool parse_vtd(const char *line, struct irte *irte)
 {
-	char *table = read_file(IR_TABLE), *next = table, *line;
 	unsigned int bus, slot, func;
-	bool found = false;
+
+	if (sscanf(line, " %u %x:%x.%x %x %x", &irte->index, &bus, &slot, &func, &irte->dest,
+		   &irte->vector) != 6)
+		return false;
+	irte->rid = bus << 8 | slot << 3 | func;
+	return true;
+}
+
+/* With 128 bits per entry: destination 31:8 of the lower half, vector 7:0 of the upper one */
+static bool parse_amd(const char *line, struct irte *irte)
+{
+	unsigned long long high, low;
+
+	if (sscanf(line, "IRT[%u] %llx %llx", &irte->index, &high, &low) != 3)
+		return false;
+	irte->dest = (low >> 8 & 0xffffff) | (high >> 56) << 24;
+	irte->vector = high & 0xff;
+	return true;
+}
+
+/* The table of all devices, or of one. Freed by the caller. */
+static char *irte_table(const struct device *dev)
+{
+	char *table;
+	int ret;
+
+	if (is_amd()) {
+		ret = write_file(dev->bdf, AMD_DEBUG "/devid");
+		CHECK(!ret, "%s has no remapping unit: %s", dev->bdf, strerror(-ret));
+	}
+	table = read_file(is_amd() ? AMD_DEBUG "/irqtbl" : IR_TABLE);
+	if (!table)
+		fail("cannot read the debug file of the remapping table");
+	return table;
+}
+
+/* Call @fn for each present entry until it returns true */
+static bool walk_irtes(const struct device *dev, bool (*fn)(const struct irte *irte, void *data),
+		       void *data)
+{
+	char *table = irte_table(dev), *next = table, *line;
+	bool found = false, amd = is_amd();
 	struct irte irte;
 
-	if (!table)
-		fail("cannot read " IR_TABLE);
 	while (!found && (line = strsep(&next, "\n"))) {
-		if (sscanf(line, " %u %x:%x.%x %x %x", &irte.index, &bus, &slot, &func,
-			   &irte.dest, &irte.vector) != 6)
-			continue;
-		irte.rid = bus << 8 | slot << 3 | func;
-		found = fn(&irte, data);
+		irte.rid = dev ? dev->rid : 0;
+		if (amd ? parse_amd(line, &irte) : parse_vtd(line, &irte))
+			found = fn(&irte, data);
 	}
 	free(table);
 	return found;
@@ -164,10 +207,10 @@ static bool irte_matches(const struct irte *irte, void *data)
 	return true;
 }
 
-bool find_irte(unsigned int index, struct irte *irte)
+bool find_irte(const struct device *dev, unsigned int index, struct irte *irte)
 {
 	irte->index = index;
-	return walk_irtes(irte_matches, irte);
+	return walk_irtes(dev, irte_matches, irte);
 }
 
 static bool irte_count(const struct irte *irte, void *data)
@@ -179,11 +222,24 @@ static bool irte_count(const struct irte *irte, void *data)
 	return false;
 }
 
+/* An AMD unit has a table for each device: those of ours count */
 unsigned int count_irtes(void)
 {
-	unsigned int count = 0;
+	static struct device *ours[8];
+	unsigned int count = 0, nr, i;
 
-	walk_irtes(irte_count, &count);
+	if (!is_amd()) {
+		walk_irtes(NULL, irte_count, &count);
+		return count;
+	}
+	/* To look for them takes long */
+	if (!ours[0]) {
+		nr = count_devices();
+		for (i = 0; i < nr && i < ARRAY_SIZE(ours); i++)
+			ours[i] = find_device(i);
+	}
+	for (i = 0; i < ARRAY_SIZE(ours) && ours[i]; i++)
+		walk_irtes(ours[i], irte_count, &count);
 	return count;
 }
 
@@ -212,13 +268,18 @@ bool irq_is_on(unsigned int virq, unsigned int cpu)
 	return is;
 }
 
-void set_affinity(unsigned int virq, unsigned int cpu)
+int try_affinity(unsigned int virq, unsigned int cpu)
 {
 	char mask[16];
-	int ret;
 
 	snprintf(mask, sizeof(mask), "%x", 1U << cpu);
-	ret = write_file(mask, "/proc/irq/%u/smp_affinity", virq);
+	return write_file(mask, "/proc/irq/%u/smp_affinity", virq);
+}
+
+void set_affinity(unsigned int virq, unsigned int cpu)
+{
+	int ret = try_affinity(virq, cpu);
+
 	CHECK(!ret, "moving interrupt %u to CPU %u: %s", virq, cpu, strerror(-ret));
 }
 
@@ -249,11 +310,22 @@ static unsigned int count_files(const char *path)
 	return count;
 }
 
+/* The numbers of a VT-d unit, or of an AMD one. Return: 0 if there is none. */
+long unit_number(const char *key)
+{
+	char *text = read_file(is_amd() ? AMD_DEBUG "/iommu00/irte_errors" : IR_TABLE);
+	long val = value_in(text, key);
+
+	free(text);
+	return val < 0 ? 0 : val;
+}
+
 struct resources resources(void)
 {
 	char *matrix = read_file(DEBUG_IRQ "/domains/VECTOR");
 	struct resources res = {
 		.irtes		= remapping_on() ? count_irtes() : 0,
+		.entries	= unit_number("Entries allocated:"),
 		.irqs		= count_files(DEBUG_IRQ "/irqs"),
 		.domains	= count_files(DEBUG_IRQ "/domains"),
 		.vectors	= value_in(matrix, "Total allocated:"),
@@ -276,9 +348,11 @@ void check_resources(const struct resources *before)
 	struct resources after;
 
 	CHECK(WAIT(PATIENCE, same_resources(before, &after)),
-	      "before: %u IRTEs, %u interrupts, %u domains, %u vectors, %u reserved; after: %u, %u, %u, %u, %u",
-	      before->irtes, before->irqs, before->domains, before->vectors, before->reserved,
-	      after.irtes, after.irqs, after.domains, after.vectors, after.reserved);
+	      "before: %u of %u IRTEs, %u interrupts, %u domains, %u vectors, %u reserved; after: %u of %u, %u, %u, %u, %u",
+	      before->irtes, before->entries, before->irqs, before->domains, before->vectors,
+	      before->reserved,
+	      after.irtes, after.entries, after.irqs, after.domains, after.vectors,
+	      after.reserved);
 }
 
 void run_on(unsigned int cpu)
@@ -307,12 +381,16 @@ bool is_online(unsigned int cpu)
 	return is;
 }
 
+int try_bind(const struct device *dev)
+{
+	return write_file(dev->bdf, DRIVER "/bind");
+}
+
 void bind_driver(const struct device *dev, bool bind)
 {
-	const char *what = bind ? "bind" : "unbind";
-	int ret = write_file(dev->bdf, DRIVER "/%s", what);
+	int ret = bind ? try_bind(dev) : write_file(dev->bdf, DRIVER "/unbind");
 
-	CHECK(!ret, "%s %s: %s", what, dev->bdf, strerror(-ret));
+	CHECK(!ret, "%s %s: %s", bind ? "bind" : "unbind", dev->bdf, strerror(-ret));
 }
 
 int open_log(void)

@@ -401,7 +401,7 @@ static void check_message(const struct device *dev, u32 index, bool *used)
 	      irte_index(&msg));
 	used[irte_index(&msg)] = true;
 
-	CHECK(find_irte(irte_index(&msg), &irte), "slot %u: IRTE %u is not present", index,
+	CHECK(find_irte(dev, irte_index(&msg), &irte), "slot %u: IRTE %u is not present", index,
 	      irte_index(&msg));
 	CHECK(irte.rid == dev->rid, "slot %u: source id %04x, wanted %04x", index, irte.rid,
 	      dev->rid);
@@ -779,7 +779,7 @@ static void test_free_and_reallocate(void)
 	after = slot(dev, 1);
 	CHECK(after.ctrl & PCI_IMS_CTRL_MASK, "the freed slot is not masked");
 	CHECK(is_empty(&after), "the freed slot has a message");
-	CHECK(!find_irte(irte_index(&before), &irte), "IRTE %u is still present",
+	CHECK(!find_irte(dev, irte_index(&before), &irte), "IRTE %u is still present",
 	      irte_index(&before));
 
 	/* Nothing comes from it, and the ones beside it work on */

@@ -1,0 +1,897 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * imstest: failures reach the caller, and change nothing
+ *
+ * The kernel's fault attribute fail_irq makes operations on interrupts fail: the
+ * n-th one of a task (fail-nth), or any one at any time. A sweep takes an
+ * interrupt from its allocation to its end, again and again, each time with the
+ * next operation failing, until there is none left.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "imstest.h"
+
+#define FAIL_IRQ	"/sys/kernel/debug/fail_irq"
+#define VECTORS		2
+#define MAX_POINTS	200
+
+/* What may fail: bits of "points" */
+#define FAIL_ALLOC	0x01
+#define FAIL_ACTIVATE	0x02
+#define FAIL_AFFINITY	0x04
+#define FAIL_IRTE_WRITE	0x08
+#define FAIL_INVALIDATE	0x10
+
+static void set_knob(const char *name, long val)
+{
+	char text[32];
+	int ret;
+
+	snprintf(text, sizeof(text), "%ld", val);
+	ret = write_file(text, FAIL_IRQ "/%s", name);
+	CHECK(!ret, "setting %s to %ld: %s", name, val, strerror(-ret));
+}
+
+/* No stack traces: they would count as reports of the kernel */
+static void quiet(void)
+{
+	set_knob("verbose", 0);
+	set_knob("points", 0x1f);
+	set_knob("probability", 0);
+}
+
+/* The next @times operations out of @points fail, whoever comes to them */
+static void fail_next(long points, long times)
+{
+	set_knob("points", points);
+	set_knob("interval", 1);
+	set_knob("times", times);
+	set_knob("probability", 100);
+}
+
+static void fail_none(void)
+{
+	set_knob("probability", 0);
+	set_knob("points", 0x1f);
+}
+
+static void arm(unsigned int nth)
+{
+	char text[16];
+	int ret;
+
+	snprintf(text, sizeof(text), "%u", nth);
+	ret = write_file(text, "/proc/thread-self/fail-nth");
+	CHECK(!ret, "no fail-nth: %s", strerror(-ret));
+}
+
+/* The operation that was to fail has failed */
+static bool has_fired(void)
+{
+	char *text = read_file("/proc/thread-self/fail-nth");
+	bool fired = text && !strtol(text, NULL, 10);
+
+	free(text);
+	return fired;
+}
+
+/*
+ * What has to be the same before and after
+ */
+
+/**
+ * struct state - The state of an interrupt and of what it takes
+ * @res:	Resources
+ * @virq:	Linux interrupt number, 0: not allocated
+ * @vector:	Vector, -1: none
+ * @target:	Target CPU
+ * @moving:	A move is in progress, or its cleanup is pending
+ * @requested:	Affinity mask as requested
+ * @effective:	Effective affinity mask
+ * @msg:	Message
+ * @irte:	Remapping table entry, index 0 to 65535 or none
+ * @present:	The entry is present
+ */
+struct state {
+	struct resources	res;
+	unsigned int		virq;
+	long			vector;
+	long			target;
+	bool			moving;
+	unsigned long		requested;
+	unsigned long		effective;
+	struct slot		msg;
+	struct irte		irte;
+	bool			present;
+};
+
+static unsigned long mask_of(unsigned int virq, const char *name)
+{
+	char *text = read_file("/proc/irq/%u/%s", virq, name);
+	unsigned long mask = text ? strtoul(text, NULL, 16) : 0;
+
+	free(text);
+	return mask;
+}
+
+static bool is_allocated(const struct device *dev, u32 source)
+{
+	struct ims_test_stats arg = { .source = source };
+
+	return !call(dev, IMS_TEST_STATS, &arg) && arg.virq;
+}
+
+static void get_state(const struct device *dev, u32 source, struct state *state)
+{
+	memset(state, 0, sizeof(*state));
+	state->res = resources();
+	if (!is_allocated(dev, source))
+		return;
+
+	state->virq = virq_of(dev, source);
+	state->vector = irq_debug(state->virq, "Vector:");
+	/* Without a vector it is what the last one left */
+	state->target = state->vector > 0 ? irq_debug(state->virq, "Target:") : 0;
+	state->moving = !move_done(state->virq);
+	state->requested = mask_of(state->virq, "smp_affinity");
+	state->effective = mask_of(state->virq, "effective_affinity");
+	state->msg = message(dev, source);
+	state->present = find_irte(dev, irte_index(&state->msg), &state->irte);
+}
+
+static bool same_state(const struct device *dev, u32 source, const struct state *before,
+		       struct state *after)
+{
+	get_state(dev, source, after);
+	return !memcmp(before, after, sizeof(*after));
+}
+
+static void check_state(const struct device *dev, u32 source, const struct state *before,
+			const char *what)
+{
+	struct state now;
+
+	if (same_state(dev, source, before, &now))
+		return;
+	check_resources(&before->res);
+	fail("%s: interrupt %u, vector %#lx on CPU %ld, %s, masks %lx and %lx, message %x/%x, IRTE %x/%x before; "
+	     "%u, %#lx on %ld, %s, %lx and %lx, %x/%x, %x/%x after", what,
+	     before->virq, before->vector, before->target, before->moving ? "moving" : "still",
+	     before->requested, before->effective, before->msg.addr_lo, before->msg.data,
+	     before->irte.dest, before->irte.vector,
+	     now.virq, now.vector, now.target, now.moving ? "moving" : "still",
+	     now.requested, now.effective, now.msg.addr_lo, now.msg.data,
+	     now.irte.dest, now.irte.vector);
+}
+
+/*
+ * The life of an interrupt
+ */
+
+/**
+ * struct step - One step of it
+ * @name:	Name
+ * @run:	Takes it. Return: 0 or -errno
+ * @last:	Cannot fail: the caller is about to give up what it has
+ */
+struct step {
+	const char	*name;
+	int		(*run)(const struct device *dev, u32 source);
+	bool		last;
+};
+
+static int alloc_msix(const struct device *dev, u32 source)
+{
+	u32 nr = VECTORS;
+
+	(void)source;
+	return call(dev, IMS_TEST_MSIX, &nr);
+}
+
+static int free_msix(const struct device *dev, u32 source)
+{
+	u32 nr = 0;
+
+	(void)source;
+	return call(dev, IMS_TEST_MSIX, &nr);
+}
+
+static int alloc_ims(const struct device *dev, u32 source)
+{
+	struct ims_test_alloc arg = { .cpu = -1 };
+	int ret = call(dev, IMS_TEST_ALLOC, &arg);
+
+	CHECK(ret || (u32)arg.index == source, "allocated slot %d, wanted %u", arg.index, source);
+	return ret;
+}
+
+static int free_ims(const struct device *dev, u32 source)
+{
+	return call_source(dev, IMS_TEST_FREE, source);
+}
+
+static int request_it(const struct device *dev, u32 source)
+{
+	return call_source(dev, IMS_TEST_REQUEST, source);
+}
+
+static int release_it(const struct device *dev, u32 source)
+{
+	return call_source(dev, IMS_TEST_RELEASE, source);
+}
+
+/* The old vector of the last move is given back */
+static void settle(const struct device *dev, u32 source)
+{
+	unsigned int virq;
+
+	if (!is_allocated(dev, source))
+		return;
+	virq = virq_of(dev, source);
+	CHECK(WAIT(PATIENCE, move_done(virq)), "interrupt %u: last move does not end", virq);
+}
+
+static int move_to(const struct device *dev, u32 source, unsigned int cpu)
+{
+	settle(dev, source);
+	return try_affinity(virq_of(dev, source), cpu);
+}
+
+static int move_to_0(const struct device *dev, u32 source)
+{
+	return move_to(dev, source, 0);
+}
+
+static int move_to_1(const struct device *dev, u32 source)
+{
+	return move_to(dev, source, 1);
+}
+
+/* The interrupt works, wherever it is */
+static void check_arrival(const struct device *dev, u32 source)
+{
+	unsigned long mask = mask_of(virq_of(dev, source), "effective_affinity");
+
+	CHECK(mask == 1 || mask == 2, "source %#x: effective affinity %lx", source, mask);
+	one_interrupt(dev, source, mask == 1 ? 0 : 1);
+}
+
+static const struct step msix_steps[] = {
+	{ "allocate",		alloc_msix,	false },
+	{ "request",		request_it,	false },
+	{ "move to CPU 1",	move_to_1,	false },
+	{ "move to CPU 0",	move_to_0,	false },
+	{ "release",		release_it,	true },
+	{ "free",		free_msix,	true },
+	{ }
+};
+
+static const struct step ims_steps[] = {
+	{ "allocate",		alloc_ims,	false },
+	{ "request",		request_it,	false },
+	{ "move to CPU 1",	move_to_1,	false },
+	{ "move to CPU 0",	move_to_0,	false },
+	{ "release",		release_it,	true },
+	{ "free",		free_ims,	true },
+	{ }
+};
+
+/**
+ * struct tally - What became of the injected failures
+ * @failed:	The step failed
+ * @absorbed:	The step succeeded all the same
+ */
+struct tally {
+	unsigned int	failed;
+	unsigned int	absorbed;
+};
+
+/* Return: whether the failure was injected */
+static bool take_step(const struct device *dev, u32 source, const struct step *step,
+		      unsigned int nth, struct tally *tally)
+{
+	struct state before;
+	bool fired;
+	int ret;
+
+	settle(dev, source);
+	get_state(dev, source, &before);
+	arm(nth);
+	ret = step->run(dev, source);
+	fired = has_fired();
+	arm(0);
+
+	CHECK(!ret || fired, "%s: %s, and no failure was injected", step->name, strerror(-ret));
+	if (!fired)
+		return false;
+	CHECK(!ret || !step->last, "operation %u failing: %s: %s", nth, step->name, strerror(-ret));
+	if (!ret) {
+		tally->absorbed++;
+		return true;
+	}
+
+	tally->failed++;
+	CHECK(ret != -EBUSY, "operation %u failing: %s: EBUSY", nth, step->name);
+	check_state(dev, source, &before, step->name);
+	note("%s, operation %u: %s", step->name, nth, strerror(-ret));
+	ret = step->run(dev, source);
+	CHECK(!ret, "operation %u had failed: %s once more: %s", nth, step->name, strerror(-ret));
+	return true;
+}
+
+static bool is_requested(const struct step *step)
+{
+	return !step->last && strcmp(step->name, "allocate");
+}
+
+/* Return: whether the @nth operation of @step was made to fail */
+static bool live(const struct device *dev, u32 source, const struct step *steps,
+		 unsigned int step, unsigned int nth, struct tally *tally)
+{
+	struct resources before = resources();
+	bool fired = false;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; steps[i].run; i++) {
+		if (i == step) {
+			fired = take_step(dev, source, &steps[i], nth, tally);
+		} else {
+			ret = steps[i].run(dev, source);
+			CHECK(!ret, "%s: %s", steps[i].name, strerror(-ret));
+		}
+		if (is_requested(&steps[i]))
+			check_arrival(dev, source);
+	}
+	check_resources(&before);
+	return fired;
+}
+
+/*
+ * An interrupt that may have gone to a vector which was given back is sent again:
+ * the device has sent one, and the handler sees two
+ */
+static void check_sane(struct device *dev)
+{
+	dev->spurious = reg_read(dev, PCI_IMS_ALL_SPURIOUS);
+	check_device(dev);
+}
+
+static void sweep(struct device *dev, u32 source, const struct step *steps)
+{
+	struct tally tally, all = { 0 };
+	unsigned int step, nth;
+
+	quiet();
+	/* The first time leaves a domain for the others */
+	CHECK(!steps[0].run(dev, source), "%s does not work", steps[0].name);
+	for (step = 0; steps[step + 1].run; step++)
+		;
+	CHECK(!steps[step].run(dev, source), "%s does not work", steps[step].name);
+	live(dev, source, steps, UINT32_MAX, 0, &tally);
+
+	for (step = 0; steps[step].run; step++) {
+		tally = (struct tally){ 0 };
+		for (nth = 1; live(dev, source, steps, step, nth, &tally); nth++)
+			CHECK(nth < MAX_POINTS, "%s: no end", steps[step].name);
+		note("%s: %u points, %u failed, %u had no effect", steps[step].name, nth - 1,
+		     tally.failed, tally.absorbed);
+		all.failed += tally.failed;
+		all.absorbed += tally.absorbed;
+	}
+	note("%u points in all, %u failed, %u had no effect", all.failed + all.absorbed, all.failed,
+	     all.absorbed);
+	CHECK(all.failed, "nothing has failed");
+	check_sane(dev);
+}
+
+static void test_sweep_msix(void)
+{
+	struct device *dev = open_device(0);
+
+	map_msix(dev);
+	sweep(dev, MSIX(0), msix_steps);
+}
+
+static void test_sweep_ims(void)
+{
+	struct device *dev = open_device(0);
+
+	create_domain(dev, dev->nslots);
+	sweep(dev, 0, ims_steps);
+}
+
+/*
+ * What a driver's probe returns comes out of the write to its bind file
+ */
+static void set_probe_vectors(const char *nr)
+{
+	int ret = write_file(nr, "/sys/module/ims_test/parameters/probe_vectors");
+
+	CHECK(!ret, "probe_vectors: %s", strerror(-ret));
+}
+
+static void test_probe(void)
+{
+	struct device *dev = open_device(0);
+	struct resources before;
+	unsigned int nth;
+	bool fired;
+	int ret;
+
+	quiet();
+	close(dev->fd);
+	bind_driver(dev, false);
+	before = resources();
+	set_probe_vectors("2");
+	for (nth = 1; nth < MAX_POINTS; nth++) {
+		arm(nth);
+		ret = try_bind(dev);
+		fired = has_fired();
+		arm(0);
+		if (!ret) {
+			bind_driver(dev, false);
+			check_resources(&before);
+			if (!fired)
+				break;
+			continue;
+		}
+		CHECK(fired, "probe: %s, and no failure was injected", strerror(-ret));
+		CHECK(ret == -ENOMEM || ret == -ENOSPC || ret == -EIO || ret == -ETIMEDOUT,
+		      "operation %u failing: probe returns %s", nth, strerror(-ret));
+		check_resources(&before);
+	}
+	set_probe_vectors("0");
+	bind_driver(dev, true);
+	open_file(dev);
+	CHECK(nth > 3, "only %u operations", nth - 1);
+	use_msix(dev, VECTORS);
+	one_interrupt(dev, MSIX(0), ANY);
+	check_sane(dev);
+	note("%u operations", nth - 1);
+}
+
+/*
+ * Each write of an entry is traced, with its result
+ */
+#define TRACING		"/sys/kernel/tracing"
+#define EVENT		TRACING "/events/irq_remapping/irte_update/enable"
+
+static unsigned int count_lines(const char *text, const char *with)
+{
+	unsigned int count = 0;
+
+	for (text = strstr(text, with); text; text = strstr(text + 1, with))
+		count++;
+	return count;
+}
+
+static void clear_trace(void)
+{
+	int fd = open(TRACING "/trace", O_WRONLY | O_TRUNC);
+
+	CHECK(fd >= 0, "cannot clear the trace: %s", strerror(errno));
+	close(fd);
+}
+
+/* Since the last look there were so many updates, and so many of them failed */
+static void check_trace(unsigned int updates, unsigned int failed)
+{
+	char *trace = read_file(TRACING "/trace");
+
+	CHECK(trace, "cannot read the trace");
+	CHECK(count_lines(trace, "irte_update:") == updates && count_lines(trace, "ret=-") == failed,
+	      "%u updates traced, %u failed, wanted %u and %u", count_lines(trace, "irte_update:"),
+	      count_lines(trace, "ret=-"), updates, failed);
+	free(trace);
+	clear_trace();
+}
+
+static void test_trace(void)
+{
+	struct device *dev = open_device(0);
+	long undone, failures;
+	int ret;
+
+	quiet();
+	use_msix(dev, VECTORS);
+	pin(dev, MSIX(0), 0);
+	clear_trace();
+	CHECK(!write_file("1", EVENT), "cannot trace");
+
+	pin(dev, MSIX(0), 1);
+	check_trace(1, 0);
+
+	CHECK(WAIT(PATIENCE, move_done(virq_of(dev, MSIX(0)))), "the move does not end");
+	undone = unit_number("failed and undone:");
+	fail_next(FAIL_INVALIDATE, 1);
+	ret = try_affinity(virq_of(dev, MSIX(0)), 0);
+	fail_none();
+	CHECK(ret, "the move has not failed");
+	/* The update, and the old entry back */
+	check_trace(2, 1);
+	failures = unit_number("failed and undone:") - undone;
+	CHECK(failures == 1, "%ld failures counted, wanted one", failures);
+	CHECK(!write_file("0", EVENT), "cannot stop the trace");
+	check_sane(dev);
+}
+
+/*
+ * The undo of a failed update fails, too: the interrupt works, and all comes back
+ * when it is freed
+ */
+static void test_undo_fails(void)
+{
+	struct device *dev = open_device(0);
+	struct resources before;
+	unsigned int virq, cpu;
+	int ret;
+
+	quiet();
+	map_msix(dev);
+	CHECK(!alloc_msix(dev, MSIX(0)) && !free_msix(dev, MSIX(0)), "MSI-X does not work");
+	before = resources();
+	use_msix(dev, VECTORS);
+	pin(dev, MSIX(0), 0);
+	virq = virq_of(dev, MSIX(0));
+
+	for (cpu = 1; cpu < 2; cpu--) {
+		settle(dev, MSIX(0));
+		fail_next(FAIL_INVALIDATE, 2);
+		ret = try_affinity(virq, cpu);
+		fail_none();
+		CHECK(ret && ret != -EBUSY, "moving to CPU %u: %s", cpu, strerror(-ret));
+		one_interrupt(dev, MSIX(0), ANY);
+		CHECK(WAIT(PATIENCE, !try_affinity(virq, cpu)), "a retry does not work");
+		one_interrupt(dev, MSIX(0), cpu);
+	}
+	release(dev, MSIX(0));
+	release(dev, MSIX(1));
+	CHECK(!free_msix(dev, MSIX(0)), "cannot free");
+	check_resources(&before);
+	check_sane(dev);
+}
+
+/*
+ * Affinity
+ */
+static bool is_pending(unsigned int virq)
+{
+	char *text = read_file("/sys/kernel/debug/irq/irqs/%u", virq);
+	bool pending = text && strstr(text, "IRQD_SETAFFINITY_PENDING");
+
+	free(text);
+	return pending;
+}
+
+/* Each of many writes is done, or an error, or one can see that it waits */
+static void burst(const struct device *dev, u32 source)
+{
+	unsigned int virq = virq_of(dev, source), i, cpu = 0, done = 0, pending = 0, failed = 0;
+	int ret;
+
+	for (i = 0; i < 100; i++) {
+		cpu = !(i % 2);
+		ret = try_affinity(virq, cpu);
+		if (ret)
+			failed++;
+		else if (irq_is_on(virq, cpu))
+			done++;
+		else if (is_pending(virq) || irq_is_on(virq, cpu))
+			pending++;
+		else
+			fail("write %u is neither done nor pending nor an error", i);
+	}
+	note("100 writes: %u done at once, %u pending, %u failed", done, pending, failed);
+	CHECK(ret || WAIT(1, irq_is_on(virq, cpu)), "the last write is not done within a second");
+	if (!ret)
+		one_interrupt(dev, source, cpu);
+}
+
+static void test_affinity_burst(void)
+{
+	struct device *dev = open_device(0);
+
+	use_msix(dev, VECTORS);
+	burst(dev, MSIX(0));
+	check_sane(dev);
+}
+
+/* Without an interrupt each of the writes waits for the next one */
+static void test_deferred_burst(void)
+{
+	struct device *dev = open_device(0);
+	unsigned int virq, cpu, i;
+
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	for (i = 0; i < 100; i++) {
+		cpu = !(i % 2);
+		CHECK(!try_affinity(virq, cpu), "write %u", i);
+		CHECK(is_pending(virq) || irq_is_on(virq, cpu), "write %u is lost", i);
+	}
+	CHECK(WAIT(1, (one_interrupt(dev, MSIX(0), ANY), irq_is_on(virq, cpu))),
+	      "the last write is not done within a second");
+	check_sane(dev);
+}
+
+/*
+ * Without remapping an interrupt moves when the next one arrives: nobody is left
+ * who could be told
+ */
+static long move_failures(unsigned int virq)
+{
+	return irq_debug(virq, "\n move");
+}
+
+static void test_deferred_retry(void)
+{
+	struct device *dev = open_device(0);
+	unsigned int virq, tries = 0;
+	long failures;
+
+	quiet();
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	CHECK(!try_affinity(virq, 0), "moving to CPU 0");
+	while (!irq_is_on(virq, 0) && tries++ < 20)
+		one_interrupt(dev, MSIX(0), ANY);
+
+	failures = move_failures(virq);
+	CHECK(!try_affinity(virq, 1), "moving to CPU 1");
+	CHECK(is_pending(virq), "the move does not wait for an interrupt");
+	fail_next(FAIL_AFFINITY, 1);
+	one_interrupt(dev, MSIX(0), 0);
+	fail_none();
+	CHECK(move_failures(virq) == failures + 1, "%ld failures of the move, wanted one",
+	      move_failures(virq) - failures);
+	CHECK(is_pending(virq) && irq_is_on(virq, 0), "the move that failed is lost");
+
+	/* It is tried again, not with each interrupt */
+	CHECK(WAIT(PATIENCE, (one_interrupt(dev, MSIX(0), ANY), irq_is_on(virq, 1))),
+	      "the move was not tried again");
+	CHECK(!is_pending(virq), "the move is done, and pending");
+	one_interrupt(dev, MSIX(0), 1);
+	check_sane(dev);
+}
+
+/* Like pin(), where a move has to wait for an interrupt and ends with the next one */
+static void place(const struct device *dev, u32 source, unsigned int cpu)
+{
+	unsigned int virq = virq_of(dev, source);
+
+	settle(dev, source);
+	CHECK(!try_affinity(virq, cpu), "moving interrupt %u to CPU %u", virq, cpu);
+	if (remapping_on())
+		CHECK(WAIT(PATIENCE, irq_is_on(virq, cpu)), "interrupt %u is not on CPU %u", virq, cpu);
+	else
+		CHECK(WAIT(PATIENCE, (one_interrupt(dev, source, ANY),
+				      irq_is_on(virq, cpu) && move_done(virq))),
+		      "interrupt %u is not on CPU %u", virq, cpu);
+}
+
+/* The CPU goes, whatever fails, and its interrupts go on */
+static void unplug(const struct device *dev, long points, long times)
+{
+	u32 i;
+
+	for (i = 0; i < VECTORS; i++)
+		place(dev, MSIX(i), 1);
+	fail_next(points, times);
+	set_online(1, false);
+	fail_none();
+	for (i = 0; i < VECTORS; i++)
+		one_interrupt(dev, MSIX(i), 0);
+	set_online(1, true);
+}
+
+static void test_unplug(void)
+{
+	static const long points[] = { FAIL_AFFINITY, FAIL_IRTE_WRITE, FAIL_INVALIDATE };
+	struct device *dev = open_device(0);
+	struct resources before;
+	unsigned int i;
+
+	quiet();
+	use_msix(dev, VECTORS);
+	for (i = 0; i < VECTORS; i++)
+		place(dev, MSIX(i), 0);
+	before = resources();
+	for (i = 0; i < ARRAY_SIZE(points); i++)
+		unplug(dev, points[i], 1);
+	for (i = 0; i < VECTORS; i++)
+		place(dev, MSIX(i), 0);
+	check_resources(&before);
+	check_sane(dev);
+}
+
+/* Seconds until a move that fails again and again is tried once more */
+#define LONGEST_RETRY	10
+
+/*
+ * No CPU takes the interrupt while its own one goes. When that is back the
+ * interrupt works there, or was moved: it is not lost, whatever /proc says.
+ */
+static void leave(const struct device *dev, unsigned int virq)
+{
+	place(dev, MSIX(0), 1);
+	fail_next(FAIL_AFFINITY | FAIL_IRTE_WRITE, -1);
+	set_online(1, false);
+	CHECK(!irq_is_on(virq, 0), "interrupt %u was moved, no failure was injected", virq);
+	set_online(1, true);
+	fail_none();
+}
+
+static void test_unplug_left(void)
+{
+	struct device *dev = open_device(0);
+	struct resources before;
+	unsigned int virq;
+
+	quiet();
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	place(dev, MSIX(0), 0);
+	settle(dev, MSIX(0));
+	before = resources();
+
+	leave(dev, virq);
+	CHECK(WAIT(LONGEST_RETRY, !is_pending(virq)), "interrupt %u is not moved", virq);
+	one_interrupt(dev, MSIX(0), ANY);
+
+	/* The CPU that it was on is a good one again */
+	leave(dev, virq);
+	CHECK(!try_affinity(virq, 1), "moving interrupt %u to CPU 1", virq);
+	one_interrupt(dev, MSIX(0), ANY);
+	CHECK(WAIT(LONGEST_RETRY, !is_pending(virq)), "interrupt %u is not moved", virq);
+	place(dev, MSIX(0), 1);
+	one_interrupt(dev, MSIX(0), 1);
+	place(dev, MSIX(0), 0);
+	one_interrupt(dev, MSIX(0), 0);
+	check_resources(&before);
+	check_sane(dev);
+}
+
+/*
+ * Real shortages
+ */
+
+/* Request MSI-X entries until there is no vector left. Return: their number. */
+static u32 take_all_vectors(const struct device *dev, u32 nr)
+{
+	u32 i;
+	int ret = 0;
+
+	for (i = 0; i < nr && !ret; i++)
+		ret = call_source(dev, IMS_TEST_REQUEST, MSIX(i));
+	CHECK(ret == -ENOSPC, "request %u: %s, wanted ENOSPC", i - 1, strerror(-ret));
+	return i - 1;
+}
+
+/* Two CPUs have some 400 vectors, and an AMD unit 512 entries for a device */
+#define MANY_VECTORS	500
+
+static void test_vectors_full(void)
+{
+	struct device *dev = open_device(1);
+	struct resources before, full;
+	u32 i, nr = MANY_VECTORS;
+	struct state state;
+	int ret;
+
+	map_msix(dev);
+	CHECK(!alloc_msix(dev, MSIX(0)) && !free_msix(dev, MSIX(0)), "MSI-X does not work");
+	before = resources();
+	ret = call(dev, IMS_TEST_MSIX, &nr);
+	CHECK(!ret, "allocating %u MSI-X vectors: %s", nr, strerror(-ret));
+	nr = take_all_vectors(dev, nr);
+	full = resources();
+
+	/* Once more it is the same, and takes nothing */
+	ret = call_source(dev, IMS_TEST_REQUEST, MSIX(nr));
+	CHECK(ret == -ENOSPC, "request again: %s", strerror(-ret));
+	check_resources(&full);
+
+	/* There is no vector on the other CPU either */
+	get_state(dev, MSIX(0), &state);
+	ret = try_affinity(state.virq, state.effective == 1 ? 1 : 0);
+	CHECK(ret == -ENOSPC, "a move with no vector left: %s", strerror(-ret));
+	check_state(dev, MSIX(0), &state, "move");
+
+	for (i = 0; i < nr; i++)
+		check_arrival(dev, MSIX(i));
+	release(dev, MSIX(0));
+	request(dev, MSIX(nr));
+	check_arrival(dev, MSIX(nr));
+	note("%u interrupts took all vectors", nr);
+
+	for (i = 1; i <= nr; i++)
+		release(dev, MSIX(i));
+	CHECK(!free_msix(dev, MSIX(0)), "cannot free");
+	check_resources(&before);
+	check_sane(dev);
+}
+
+/* More entries than an AMD unit has for one device */
+static void test_table_full(void)
+{
+	struct device *dev = open_device(1);
+	struct resources before;
+	u32 nr = dev->nmsix;
+	int ret, i;
+
+	CHECK(!alloc_msix(dev, MSIX(0)) && !free_msix(dev, MSIX(0)), "MSI-X does not work");
+	before = resources();
+	for (i = 0; i < 2; i++) {
+		ret = call(dev, IMS_TEST_MSIX, &nr);
+		CHECK(ret == -ENOSPC, "%u MSI-X vectors: %s, wanted ENOSPC", nr, strerror(-ret));
+		check_resources(&before);
+	}
+	use_msix(dev, VECTORS);
+	one_interrupt(dev, MSIX(0), ANY);
+	check_sane(dev);
+}
+
+/* With all that was made to fail before: the kernel has lost no memory */
+static void test_leaks(void)
+{
+	char *leaks;
+	int ret, i;
+
+	/* What is not found twice is only on its way */
+	for (i = 0; i < 2; i++) {
+		ret = write_file("scan", "/sys/kernel/debug/kmemleak");
+		CHECK(!ret, "cannot scan for leaks: %s", strerror(-ret));
+	}
+	leaks = read_file("/sys/kernel/debug/kmemleak");
+	CHECK(leaks && !leaks[0], "memory is lost: %s", leaks);
+	free(leaks);
+}
+
+/* IMS needs a VT-d unit, and the table of an AMD unit is small */
+static const struct test vtd_tests[] = {
+	{ "sweep_msix",		test_sweep_msix },
+	{ "sweep_ims",		test_sweep_ims },
+	{ "probe",		test_probe },
+	{ "trace",		test_trace },
+	{ "undo_fails",		test_undo_fails },
+	{ "affinity_burst",	test_affinity_burst },
+	{ "unplug",		test_unplug },
+	{ "unplug_left",	test_unplug_left },
+	{ "vectors_full",	test_vectors_full },
+	{ "leaks",		test_leaks },
+};
+
+static const struct test amd_tests[] = {
+	{ "sweep_msix",		test_sweep_msix },
+	{ "probe",		test_probe },
+	{ "trace",		test_trace },
+	{ "undo_fails",		test_undo_fails },
+	{ "affinity_burst",	test_affinity_burst },
+	{ "unplug",		test_unplug },
+	{ "unplug_left",	test_unplug_left },
+	{ "vectors_full",	test_vectors_full },
+	{ "table_full",		test_table_full },
+	{ "leaks",		test_leaks },
+};
+
+/* Without remapping */
+static const struct test vector_tests[] = {
+	{ "deferred_retry",	test_deferred_retry },
+	{ "affinity_burst",	test_deferred_burst },
+	{ "unplug",		test_unplug },
+	{ "leaks",		test_leaks },
+};
+
+int run_failures(const char *only)
+{
+	if (!remapping_on())
+		return run_tests(vector_tests, ARRAY_SIZE(vector_tests), only);
+	if (is_amd())
+		return run_tests(amd_tests, ARRAY_SIZE(amd_tests), only);
+	return run_tests(vtd_tests, ARRAY_SIZE(vtd_tests), only);
+}
