@@ -3,7 +3,7 @@
 # the suites of scripts/test, and for tests/checks-broken.
 
 # All of tests/checks, in this order; the second half compiles
-CHECKS_QUICK=(shellcheck paths cover apply agree changelog mbox maintainers maintainers-snippet checkpatch kernel-doc htmldocs
+CHECKS_QUICK=(shellcheck paths cover apply agree changelog mbox maintainers maintainers-snippet checkpatch dropped-errors kernel-doc htmldocs
 	apply-others)
 CHECKS_COMPILE=(compile size warnings-w1 warnings-sparse warnings-coccinelle warnings-clang config-irq-remap-off
 	config-pci-msi-off config-smp-off config-hyperv config-posted-msi config-i386 config-arm64)
