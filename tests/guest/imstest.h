@@ -49,10 +49,12 @@ extern bool long_run;
  * struct test - A test
  * @name:	Name in the results
  * @run:	Comes back if the test has passed
+ * @long_only:	Only in a long run, or when it is asked for by name
  */
 struct test {
 	const char	*name;
 	void		(*run)(void);
+	bool		long_only;
 };
 
 /* Run all @tests, or the one called @only. Return: exit status. */

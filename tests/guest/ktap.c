@@ -151,18 +151,25 @@ static bool finish_test(pid_t pid, int fd, char *reason, size_t size)
 	return WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
+static bool is_selected(const struct test *test, const char *only)
+{
+	return only ? !strcmp(only, test->name) : long_run || !test->long_only;
+}
+
 int run_tests(const struct test *tests, unsigned int nr, const char *only)
 {
-	unsigned int i, ran = 0, failed = 0;
+	unsigned int i, planned = 0, ran = 0, failed = 0;
 	double start, begin = now();
 	char reason[512];
 	pid_t pid;
 	bool ok;
 	int fd;
 
-	printf("KTAP version 1\n1..%u\n", only ? 1 : nr);
+	for (i = 0; i < nr; i++)
+		planned += is_selected(&tests[i], only);
+	printf("KTAP version 1\n1..%u\n", planned);
 	for (i = 0; i < nr; i++) {
-		if (only && strcmp(only, tests[i].name))
+		if (!is_selected(&tests[i], only))
 			continue;
 
 		log_name(tests[i].name);
