@@ -48,9 +48,9 @@ guest_command() {
 	local -a unit
 	if [[ $ACCEL == kvm ]]; then cpu=host; fi
 	case $2 in
-	vtd) unit=(-device intel-iommu,intremap=on,eim=on,caching-mode=off) ;;
-	vtd-cm) unit=(-device intel-iommu,intremap=on,eim=on,caching-mode=on) ;;
-	amd) unit=(-device amd-iommu,intremap=on,xtsup=on,npcache=off -device amd-southbridge,addr=14.0) ;;
+	vtd) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=off") ;;
+	vtd-cm) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=on") ;;
+	amd) unit=(-device "amd-iommu,intremap=on,xtsup=on,npcache=off" -device "amd-southbridge,addr=14.0") ;;
 	esac
 	QEMU_CMD=("$QEMU" -L "$TOOLS/firmware" -M "q35,kernel-irqchip=split,pit=off,hpet=off" -accel "$ACCEL" -cpu "$cpu" -smp 2 -m 1G
 		-nodefaults -no-user-config -display none -nic none -no-reboot
