@@ -54,7 +54,7 @@ guest_command() {
 	esac
 	QEMU_CMD=("$QEMU" -L "$TOOLS/firmware" -M "q35,kernel-irqchip=split,pit=off,hpet=off" -accel "$ACCEL" -cpu "$cpu" -smp 2 -m 1G
 		-nodefaults -no-user-config -display none -nic none -no-reboot
-		"${unit[@]}" -device pci-ims -device pci-ims,msix=2048 -device "pci-ims,slots=65536,msix=0"
+		"${unit[@]}" -device pci-ims -device "pci-ims,msix=2048" -device "pci-ims,slots=65536,msix=0"
 		-kernel "$IMAGE/bzImage" -initrd "$INITRD"
 		-append "console=ttyS0 printk.time=0 panic=-1 iommu=on no_timer_check $3")
 }
