@@ -1045,38 +1045,8 @@ static void test_no_vector(void)
 	check_resources(&before);
 }
 
-/*
- * A VT-d unit has 65536 entries for all devices. Those that are withdrawn fill the table
- * without taking memory. Nobody gets an interrupt after this.
- */
-static void test_vtd_table_full(void)
-{
-	struct device *dev = open_device(1);
-	u32 nr = dev->nmsix;
-	long withdrawn;
-	int ret, last = 0;
-
-	quiet();
-	while (nr) {
-		ret = call(dev, IMS_TEST_MSIX, &nr);
-		if (ret) {
-			last = ret;
-			nr /= 2;
-			continue;
-		}
-		fail_next(FAIL_INVALIDATE, -1);
-		ret = free_msix(dev, MSIX(0));
-		fail_none();
-		CHECK(!ret, "cannot free: %s", strerror(-ret));
-		withdrawn = unit_number("withdrawn from use:");
-		CHECK(withdrawn && withdrawn <= 65536, "%ld entries withdrawn", withdrawn);
-	}
-	CHECK(last == -ENOSPC, "an interrupt with the table full: %s, wanted ENOSPC", strerror(-last));
-	note("%ld entries withdrawn", unit_number("withdrawn from use:"));
-}
-
 /* More entries than an AMD unit has for one device */
-static void test_amd_table_full(void)
+static void test_table_full(void)
 {
 	struct device *dev = open_device(1);
 	struct resources before;
@@ -1128,8 +1098,6 @@ static const struct test vtd_tests[] = {
 	{ "vectors_full",	test_vectors_full },
 	{ "no_vector",		test_no_vector },
 	{ "leaks",		test_leaks },
-	/* Takes long, and there is nothing left after it */
-	{ "table_full",		test_vtd_table_full },
 };
 
 static const struct test amd_tests[] = {
@@ -1145,7 +1113,7 @@ static const struct test amd_tests[] = {
 	{ "unplug_moved",	test_unplug_moved },
 	{ "vectors_full",	test_vectors_full },
 	{ "no_vector",		test_no_vector },
-	{ "table_full",		test_amd_table_full },
+	{ "table_full",		test_table_full },
 	{ "leaks",		test_leaks },
 };
 
@@ -1159,11 +1127,9 @@ static const struct test vector_tests[] = {
 
 int run_failures(const char *only)
 {
-	bool table_full = long_run || only;
-
 	if (!remapping_on())
 		return run_tests(vector_tests, ARRAY_SIZE(vector_tests), only);
 	if (is_amd())
 		return run_tests(amd_tests, ARRAY_SIZE(amd_tests), only);
-	return run_tests(vtd_tests, ARRAY_SIZE(vtd_tests) - !table_full, only);
+	return run_tests(vtd_tests, ARRAY_SIZE(vtd_tests), only);
 }
