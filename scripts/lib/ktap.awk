@@ -11,6 +11,14 @@
 	next
 }
 
+# KUnit tells what it expected in front of the result
+/^ *Expected / {
+	sub(/^ */, "")
+	sub(/, but$/, "")
+	expected = expected (expected == "" ? "" : "; ") $0
+	next
+}
+
 /^ *(not )?ok [0-9]+/ {
 	depth = indent($0)
 	status = /^ *not / ? "not ok" : "ok"
@@ -26,6 +34,8 @@
 			else text = ""
 		}
 	}
+	if (status == "not ok" && text == "") text = expected
+	expected = ""
 	gsub(/\t/, " ", text)
 	gsub(/[ \t]+/, "_", line)
 	if (line == "") line = "unnamed"

@@ -30,7 +30,7 @@
  * struct ims_dev - A device that the driver is bound to
  * @ref:	One reference for the binding, one for the open file
  * @lock:	Serialises ioctls, close, reset and unbinding, protects @pdev,
- *		@sources, @nmsix, @opened and @domain
+ *		@sources, @nmsix, @sata, @opened and @domain
  * @misc:	The character device
  * @pdev:	The PCI device, NULL: unbound
  * @regs:	Registers
@@ -38,6 +38,7 @@
  * @store_lock:	Serialises the accesses to the slot array
  * @sources:	Sources that have been allocated, by number
  * @nmsix:	Number of allocated MSI-X vectors
+ * @sata:	The device of IMS_TEST_SRC_MSI, NULL: not allocated
  * @opened:	There is an open file
  * @domain:	There is an IMS domain
  */
@@ -52,6 +53,7 @@ struct ims_dev {
 	raw_spinlock_t		store_lock;
 	struct xarray		sources;
 	unsigned int		nmsix;
+	struct pci_dev		*sata;
 	bool			opened;
 	bool			domain;
 };
@@ -235,6 +237,7 @@ static int ims_test_add(struct ims_dev *ims, u32 source, unsigned int virq)
 
 static int ims_test_request(struct ims_dev *ims, const struct ims_test_source *arg)
 {
+	unsigned long flags = arg->flags & IMS_TEST_NO_AUTOEN ? IRQF_NO_AUTOEN : 0;
 	struct ims_source *src = ims_test_find(ims, arg->source);
 	int ret;
 
@@ -247,12 +250,14 @@ static int ims_test_request(struct ims_dev *ims, const struct ims_test_source *a
 
 	/* The first interrupt may arrive before request_irq() returns */
 	WRITE_ONCE(src->requested, true);
-	ret = request_irq(src->virq, ims_test_handler, 0, src->name, src);
+	ret = request_irq(src->virq, ims_test_handler, flags, src->name, src);
 	if (ret) {
 		WRITE_ONCE(src->requested, false);
 		irq_clear_status_flags(src->virq, IRQ_DISABLE_UNLAZY);
+		return ret;
 	}
-	return ret;
+	src->disabled = flags;
+	return 0;
 }
 
 static int ims_test_release(struct ims_source *src)
@@ -303,6 +308,15 @@ static int ims_test_rewrite(struct ims_source *src)
 	msg = irq_data_get_msi_desc(data)->msg;
 	ims_test_write_msi_msg(data, &msg);
 	return 0;
+}
+
+static int ims_test_move(struct ims_source *src, u32 cpu)
+{
+	if (!src)
+		return -ENOENT;
+	if (cpu >= nr_cpu_ids)
+		return -EDOM;
+	return irq_set_affinity(src->virq, cpumask_of(cpu));
 }
 
 static int ims_test_stats(struct ims_dev *ims, struct ims_test_stats *arg)
@@ -413,11 +427,13 @@ static int ims_test_alloc(struct ims_dev *ims, struct ims_test_alloc *arg)
 		if (arg->cpu >= nr_cpu_ids)
 			return -EDOM;
 		cpumask_set_cpu(arg->cpu, &affdesc->mask);
-		affdesc->is_managed = arg->managed;
+	} else {
+		cpumask_copy(&affdesc->mask, cpu_online_mask);
 	}
+	affdesc->is_managed = arg->managed;
 
 	map = pci_ims_alloc_irq(ims->pdev, arg->cookie ? &icookie : NULL,
-				arg->cpu >= 0 ? affdesc : NULL);
+				arg->cpu >= 0 || arg->managed ? affdesc : NULL);
 	if (map.index < 0)
 		return map.index;
 
@@ -496,6 +512,52 @@ static int ims_test_msix(struct ims_dev *ims, u32 nvec)
 	return 0;
 }
 
+static int ims_test_free_msi(struct ims_dev *ims)
+{
+	struct ims_source *src = ims_test_find(ims, IMS_TEST_SRC_MSI);
+
+	if (!ims->sata)
+		return 0;
+	if (src && src->requested)
+		return -EBUSY;
+	if (src)
+		src->virq = 0;
+	pci_free_irq_vectors(ims->sata);
+	pci_disable_device(ims->sata);
+	pci_dev_put(ims->sata);
+	ims->sata = NULL;
+	return 0;
+}
+
+static int ims_test_msi(struct ims_dev *ims, u32 nvec)
+{
+	int ret;
+
+	if (!nvec)
+		return ims_test_free_msi(ims);
+	if (ims->sata)
+		return -EALREADY;
+
+	struct pci_dev *sata __free(pci_dev_put) = pci_get_class(PCI_CLASS_STORAGE_SATA_AHCI, NULL);
+	if (!sata)
+		return -ENODEV;
+
+	ret = pci_enable_device(sata);
+	if (ret)
+		return ret;
+	ret = pci_alloc_irq_vectors(sata, 1, 1, PCI_IRQ_MSI);
+	if (ret < 0) {
+		pci_disable_device(sata);
+		return ret;
+	}
+
+	ims->sata = no_free_ptr(sata);
+	ret = ims_test_add(ims, IMS_TEST_SRC_MSI, pci_irq_vector(ims->sata, 0));
+	if (ret)
+		ims_test_free_msi(ims);
+	return ret;
+}
+
 static void ims_test_release_all(struct ims_dev *ims)
 {
 	struct ims_source *src;
@@ -517,6 +579,7 @@ static void ims_test_free_all(struct ims_dev *ims)
 			ims_test_free(ims, src);
 	}
 	ims_test_free_msix(ims);
+	ims_test_free_msi(ims);
 	if (ims->domain)
 		ims_test_remove_domain(ims);
 }
@@ -529,15 +592,16 @@ union ims_test_arg {
 	struct ims_test_alloc	alloc;
 	struct ims_test_source	source;
 	struct ims_test_stats	stats;
+	struct ims_test_move	move;
 	u32			nvec;
 };
 
-/* Only IMS_TEST_REQUEST has a flag */
+/* Only IMS_TEST_REQUEST has flags */
 static bool ims_test_flags_valid(unsigned int cmd, const union ims_test_arg *arg)
 {
 	switch (cmd) {
 	case IMS_TEST_REQUEST:
-		return !(arg->source.flags & ~IMS_TEST_UNLAZY);
+		return !(arg->source.flags & ~(IMS_TEST_UNLAZY | IMS_TEST_NO_AUTOEN));
 	case IMS_TEST_FREE:
 	case IMS_TEST_RELEASE:
 	case IMS_TEST_MASK:
@@ -577,6 +641,10 @@ static int ims_test_call(struct ims_dev *ims, unsigned int cmd, union ims_test_a
 		return ims_test_rewrite(ims_test_find(ims, arg->source.source));
 	case IMS_TEST_STATS:
 		return ims_test_stats(ims, &arg->stats);
+	case IMS_TEST_MSI:
+		return ims_test_msi(ims, arg->nvec);
+	case IMS_TEST_MOVE:
+		return ims_test_move(ims_test_find(ims, arg->move.source), arg->move.cpu);
 	default:
 		return -ENOTTY;
 	}
@@ -824,6 +892,7 @@ static void ims_test_remove(struct pci_dev *pdev)
 	guard(mutex)(&ims->lock);
 	ims_test_release_all(ims);
 	ims_test_free_msix(ims);
+	ims_test_free_msi(ims);
 	ims->pdev = NULL;
 }
 

@@ -7,7 +7,7 @@
  * the domain and the interrupts that it creates: closing the file frees them.
  * When the driver is unbound, each call on an open file fails with ENODEV.
  *
- * A *source* is numbered as in pci-ims-regs.h. The errors of the kernel
+ * A *source* is numbered as in pci-ims-regs.h, and there is IMS_TEST_SRC_MSI. The errors of the kernel
  * functions come back unchanged. Of its own the driver fails with
  *
  *	EBUSY	the source is requested, there are slots left, or, from open(),
@@ -23,6 +23,12 @@
 
 #include <linux/ioctl.h>
 #include <linux/types.h>
+
+/*
+ * The MSI of the chip set's SATA controller. It cannot be masked, so the kernel keeps
+ * its vector once it has one. It never arrives.
+ */
+#define IMS_TEST_SRC_MSI	0xc0000000
 
 /* CPUs that the counters tell apart */
 #define IMS_TEST_CPUS		8
@@ -69,7 +75,8 @@ struct ims_test_domain {
  * @cpu:	Initial affinity, -1: none
  * @index:	Returns the index of the slot
  * @virq:	Returns the Linux interrupt number
- * @managed:	1: the kernel manages the affinity, 0: user space does
+ * @managed:	1: the kernel manages the affinity, for all online CPUs without
+ *		@cpu; 0: user space does
  */
 struct ims_test_alloc {
 	__u64	cookie;
@@ -79,8 +86,12 @@ struct ims_test_alloc {
 	__u32	managed;
 };
 
-/* Flag of IMS_TEST_REQUEST: IMS_TEST_MASK masks the source at once */
+/*
+ * Flags of IMS_TEST_REQUEST: IMS_TEST_MASK masks the source at once, and the source
+ * is disabled until IMS_TEST_UNMASK
+ */
 #define IMS_TEST_UNLAZY		0x1
+#define IMS_TEST_NO_AUTOEN	0x2
 
 /**
  * struct ims_test_source - Operation on a source
@@ -109,6 +120,16 @@ struct ims_test_stats {
 	__u64	unexpected;
 };
 
+/**
+ * struct ims_test_move - irq_set_affinity(), of managed interrupts as well
+ * @source:	Number of the source
+ * @cpu:	CPU
+ */
+struct ims_test_move {
+	__u32	source;
+	__u32	cpu;
+};
+
 #define IMS_TEST_MAGIC		0xb7
 
 /* Create and remove the IMS domain */
@@ -132,5 +153,10 @@ struct ims_test_stats {
 #define IMS_TEST_REWRITE	_IOW(IMS_TEST_MAGIC, 9, struct ims_test_source)
 
 #define IMS_TEST_STATS		_IOWR(IMS_TEST_MAGIC, 10, struct ims_test_stats)
+
+/* Allocate IMS_TEST_SRC_MSI, 0: free it */
+#define IMS_TEST_MSI		_IOW(IMS_TEST_MAGIC, 11, __u32)
+
+#define IMS_TEST_MOVE		_IOW(IMS_TEST_MAGIC, 12, struct ims_test_move)
 
 #endif /* IMS_TEST_H */

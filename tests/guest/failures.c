@@ -500,8 +500,13 @@ static void test_trace(void)
 	quiet();
 	use_msix(dev, VECTORS);
 	pin(dev, MSIX(0), 0);
+	release(dev, MSIX(1));
 	clear_trace();
 	CHECK(!write_file("1", EVENT), "cannot trace");
+
+	/* The activation, and the affinity on startup */
+	request(dev, MSIX(1));
+	check_trace(2, 0);
 
 	pin(dev, MSIX(0), 1);
 	check_trace(1, 0);
@@ -545,6 +550,7 @@ static void test_undo_fails(void)
 		ret = try_affinity(virq, cpu);
 		fail_none();
 		CHECK(ret && ret != -EBUSY, "moving to CPU %u: %s", cpu, strerror(-ret));
+		CHECK(irq_debug(virq, "prev_in_use:") == 1, "only one of the two vectors is kept");
 		one_interrupt(dev, MSIX(0), ANY);
 		CHECK(WAIT(PATIENCE, !try_affinity(virq, cpu)), "a retry does not work");
 		one_interrupt(dev, MSIX(0), cpu);
@@ -554,6 +560,97 @@ static void test_undo_fails(void)
 	CHECK(!free_msix(dev, MSIX(0)), "cannot free");
 	check_resources(&before);
 	check_sane(dev);
+}
+
+/*
+ * The unit may still have the old content of an entry whose invalidation has failed.
+ * No other interrupt gets that entry.
+ */
+static void test_withdrawn(void)
+{
+	struct device *dev = open_device(0);
+	unsigned int old[VECTORS], i, j;
+	struct slot msg;
+	long withdrawn;
+	int ret;
+
+	quiet();
+	map_msix(dev);
+	use_msix(dev, VECTORS);
+	for (i = 0; i < VECTORS; i++) {
+		msg = message(dev, MSIX(i));
+		old[i] = irte_index(&msg);
+		release(dev, MSIX(i));
+	}
+
+	withdrawn = unit_number("withdrawn from use:");
+	fail_next(FAIL_INVALIDATE, -1);
+	ret = free_msix(dev, MSIX(0));
+	fail_none();
+	CHECK(!ret, "cannot free: %s", strerror(-ret));
+	withdrawn = unit_number("withdrawn from use:") - withdrawn;
+
+	use_msix(dev, VECTORS);
+	for (i = 0; i < VECTORS; i++) {
+		msg = message(dev, MSIX(i));
+		for (j = 0; j < VECTORS; j++)
+			CHECK(irte_index(&msg) != old[j], "entry %u is used again", old[j]);
+		one_interrupt(dev, MSIX(i), ANY);
+	}
+	CHECK(withdrawn == VECTORS, "%ld entries withdrawn, wanted %u", withdrawn, VECTORS);
+	check_sane(dev);
+}
+
+/*
+ * An interrupt that keeps its vector while nobody has requested it
+ */
+static unsigned int alloc_msi(const struct device *dev)
+{
+	u32 nr = 1;
+	int ret = call(dev, IMS_TEST_MSI, &nr);
+
+	CHECK(!ret, "allocating the MSI: %s", strerror(-ret));
+	return virq_of(dev, IMS_TEST_SRC_MSI);
+}
+
+/* It is activated, and not started up, which would set the affinity as well */
+static int request_msi(const struct device *dev)
+{
+	struct ims_test_source arg = { .source = IMS_TEST_SRC_MSI, .flags = IMS_TEST_NO_AUTOEN };
+
+	return call(dev, IMS_TEST_REQUEST, &arg);
+}
+
+static void free_msi(const struct device *dev)
+{
+	u32 nr = 0;
+	int ret = call(dev, IMS_TEST_MSI, &nr);
+
+	CHECK(!ret, "freeing the MSI: %s", strerror(-ret));
+}
+
+/* It moves when it is requested, and that move ends like any other one */
+static void test_activated_elsewhere(void)
+{
+	struct device *dev = open_device(0);
+	struct resources before;
+	unsigned int virq, cpu;
+
+	quiet();
+	alloc_msi(dev);
+	free_msi(dev);
+	before = resources();
+	virq = alloc_msi(dev);
+	for (cpu = 1; cpu < 2; cpu--) {
+		CHECK(!try_affinity(virq, cpu), "affinity to CPU %u", cpu);
+		CHECK(WAIT(PATIENCE, move_done(virq)), "the move to CPU %u does not end", cpu);
+		CHECK(!request_msi(dev), "the MSI cannot be requested");
+		CHECK(irq_is_on(virq, cpu), "the MSI is not on CPU %u", cpu);
+		CHECK(WAIT(PATIENCE, move_done(virq)), "the move by a request does not end");
+		release(dev, IMS_TEST_SRC_MSI);
+	}
+	free_msi(dev);
+	check_resources(&before);
 }
 
 /*
@@ -712,39 +809,45 @@ static void test_unplug(void)
 /* Seconds until a move that fails again and again is tried once more */
 #define LONGEST_RETRY	10
 
-/*
- * No CPU takes the interrupt while its own one goes. When that is back the
- * interrupt works there, or was moved: it is not lost, whatever /proc says.
- */
-static void leave(const struct device *dev, unsigned int virq)
+/* What keeps an interrupt on a CPU that goes */
+static const long left_by[] = { FAIL_AFFINITY, FAIL_IRTE_WRITE };
+
+/* CPU 1 goes, and the interrupt on it stays until fail_none() */
+static void leave(const struct device *dev, unsigned int virq, long points)
 {
 	place(dev, MSIX(0), 1);
-	fail_next(FAIL_AFFINITY | FAIL_IRTE_WRITE, -1);
+	fail_next(points, -1);
 	set_online(1, false);
-	CHECK(!irq_is_on(virq, 0), "interrupt %u was moved, no failure was injected", virq);
+	CHECK(irq_is_on(virq, 1), "interrupt %u was moved, no failure was injected", virq);
+}
+
+static void come_back(void)
+{
 	set_online(1, true);
 	fail_none();
 }
 
-static void test_unplug_left(void)
+/*
+ * No CPU takes the interrupt while its own one goes. When that is back the
+ * interrupt works there, or was moved: it is not lost, whatever /proc says.
+ */
+static void unplug_left(const struct device *dev, long points)
 {
-	struct device *dev = open_device(0);
+	unsigned int virq = virq_of(dev, MSIX(0));
 	struct resources before;
-	unsigned int virq;
 
-	quiet();
-	use_msix(dev, VECTORS);
-	virq = virq_of(dev, MSIX(0));
 	place(dev, MSIX(0), 0);
 	settle(dev, MSIX(0));
 	before = resources();
 
-	leave(dev, virq);
+	leave(dev, virq, points);
+	come_back();
 	CHECK(WAIT(LONGEST_RETRY, !is_pending(virq)), "interrupt %u is not moved", virq);
 	one_interrupt(dev, MSIX(0), ANY);
 
 	/* The CPU that it was on is a good one again */
-	leave(dev, virq);
+	leave(dev, virq, points);
+	come_back();
 	CHECK(!try_affinity(virq, 1), "moving interrupt %u to CPU 1", virq);
 	one_interrupt(dev, MSIX(0), ANY);
 	CHECK(WAIT(LONGEST_RETRY, !is_pending(virq)), "interrupt %u is not moved", virq);
@@ -753,6 +856,93 @@ static void test_unplug_left(void)
 	place(dev, MSIX(0), 0);
 	one_interrupt(dev, MSIX(0), 0);
 	check_resources(&before);
+}
+
+static void test_unplug_left(void)
+{
+	struct device *dev = open_device(0);
+	unsigned int i;
+
+	quiet();
+	use_msix(dev, VECTORS);
+	for (i = 0; i < ARRAY_SIZE(left_by); i++)
+		unplug_left(dev, left_by[i]);
+	check_sane(dev);
+}
+
+/*
+ * The same, and another CPU takes the interrupt before its own one is back. What the
+ * device has sent meanwhile arrives then.
+ */
+static void unplug_moved(const struct device *dev, long points)
+{
+	unsigned int virq = virq_of(dev, MSIX(0));
+	struct resources before;
+	u64 got;
+
+	place(dev, MSIX(0), 0);
+	settle(dev, MSIX(0));
+	before = resources();
+
+	leave(dev, virq, points);
+	got = received(dev, MSIX(0));
+	trigger(dev, MSIX(0), 1, 1, PCI_IMS_GO_RAW);
+	usleep(SILENCE * 1e6);
+	CHECK(received(dev, MSIX(0)) == got, "an interrupt on a CPU that is offline");
+
+	fail_none();
+	CHECK(WAIT(LONGEST_RETRY, irq_is_on(virq, 0)), "interrupt %u is not moved", virq);
+	CHECK(WAIT(PATIENCE, received(dev, MSIX(0)) > got), "what was sent before the move is lost");
+	drain(dev, MSIX(0), 1);
+	one_interrupt(dev, MSIX(0), 0);
+	check_resources(&before);
+	set_online(1, true);
+	check_resources(&before);
+}
+
+static void test_unplug_moved(void)
+{
+	struct device *dev = open_device(0);
+	unsigned int i;
+
+	quiet();
+	use_msix(dev, VECTORS);
+	for (i = 0; i < ARRAY_SIZE(left_by); i++)
+		unplug_moved(dev, left_by[i]);
+	check_sane(dev);
+}
+
+/*
+ * The kernel moves a managed interrupt, too: not before the last move has ended
+ */
+static void test_managed_burst(void)
+{
+	struct ims_test_alloc arg = { .cpu = -1, .managed = 1 };
+	struct device *dev = open_device(0);
+	struct ims_test_move move = { };
+	struct resources before;
+	unsigned int i;
+	int ret;
+
+	quiet();
+	create_domain(dev, dev->nslots);
+	ret = call(dev, IMS_TEST_ALLOC, &arg);
+	CHECK(!ret, "allocating a slot: %s", strerror(-ret));
+	request(dev, arg.index);
+	settle(dev, arg.index);
+	before = resources();
+
+	move.source = arg.index;
+	for (i = 0; i < 100; i++) {
+		move.cpu = !(i % 2);
+		ret = call(dev, IMS_TEST_MOVE, &move);
+		CHECK(!ret, "move %u: %s", i, strerror(-ret));
+	}
+	CHECK(WAIT(PATIENCE, !is_pending(arg.virq)), "the last move is not done");
+	settle(dev, arg.index);
+	check_resources(&before);
+	CHECK(irq_is_on(arg.virq, move.cpu), "the interrupt is not on CPU %u", move.cpu);
+	one_interrupt(dev, arg.index, move.cpu);
 	check_sane(dev);
 }
 
@@ -858,6 +1048,45 @@ static void test_table_full_vtd(void)
 	check_sane(dev);
 }
 
+/* An interrupt without a vector on an online CPU cannot be requested */
+static void test_no_vector(void)
+{
+	struct device *dev = open_device(0), *full = open_device(1);
+	struct resources before;
+	u32 i, nr = MANY_VECTORS;
+	unsigned int virq;
+	int ret;
+
+	CHECK(!alloc_msix(full, MSIX(0)) && !free_msix(full, MSIX(0)), "MSI-X does not work");
+	alloc_msi(dev);
+	free_msi(dev);
+	before = resources();
+
+	virq = alloc_msi(dev);
+	CHECK(!try_affinity(virq, 1), "affinity to CPU 1");
+	CHECK(!request_msi(dev), "the MSI cannot be requested");
+	CHECK(irq_is_on(virq, 1), "the MSI is not on CPU 1");
+	release(dev, IMS_TEST_SRC_MSI);
+	set_online(1, false);
+
+	ret = call(full, IMS_TEST_MSIX, &nr);
+	CHECK(!ret, "allocating %u MSI-X vectors: %s", nr, strerror(-ret));
+	nr = take_all_vectors(full, nr);
+	ret = request_msi(dev);
+	CHECK(ret == -ENOSPC, "a request without a vector: %s, wanted ENOSPC", strerror(-ret));
+
+	release(full, MSIX(0));
+	CHECK(!request_msi(dev), "the MSI cannot be requested once more");
+	CHECK(irq_is_on(virq, 0), "the MSI is not on CPU 0");
+	for (i = 1; i < nr; i++)
+		release(full, MSIX(i));
+	release(dev, IMS_TEST_SRC_MSI);
+	free_msi(dev);
+	CHECK(!free_msix(full, MSIX(0)), "cannot free");
+	set_online(1, true);
+	check_resources(&before);
+}
+
 /* More entries than an AMD unit has for one device */
 static void test_table_full_amd(void)
 {
@@ -901,11 +1130,16 @@ static const struct test vtd_tests[] = {
 	{ "probe",		test_probe },
 	{ "trace",		test_trace },
 	{ "undo_fails",		test_undo_fails },
+	{ "withdrawn",		test_withdrawn },
+	{ "activated_elsewhere", test_activated_elsewhere },
 	{ "affinity_burst",	test_affinity_burst },
+	{ "managed_burst",	test_managed_burst },
 	{ "unplug",		test_unplug },
 	{ "unplug_left",	test_unplug_left },
+	{ "unplug_moved",	test_unplug_moved },
 	{ "vectors_full",	test_vectors_full },
 	{ "table_full",		test_table_full_vtd, .long_only = true },
+	{ "no_vector",		test_no_vector },
 	{ "leaks",		test_leaks },
 };
 
@@ -914,10 +1148,14 @@ static const struct test amd_tests[] = {
 	{ "probe",		test_probe },
 	{ "trace",		test_trace },
 	{ "undo_fails",		test_undo_fails },
+	{ "withdrawn",		test_withdrawn },
+	{ "activated_elsewhere", test_activated_elsewhere },
 	{ "affinity_burst",	test_affinity_burst },
 	{ "unplug",		test_unplug },
 	{ "unplug_left",	test_unplug_left },
+	{ "unplug_moved",	test_unplug_moved },
 	{ "vectors_full",	test_vectors_full },
+	{ "no_vector",		test_no_vector },
 	{ "table_full",		test_table_full_amd },
 	{ "leaks",		test_leaks },
 };
