@@ -310,15 +310,6 @@ static int ims_test_rewrite(struct ims_source *src)
 	return 0;
 }
 
-static int ims_test_move(struct ims_source *src, u32 cpu)
-{
-	if (!src)
-		return -ENOENT;
-	if (cpu >= nr_cpu_ids)
-		return -EDOM;
-	return irq_set_affinity(src->virq, cpumask_of(cpu));
-}
-
 static int ims_test_stats(struct ims_dev *ims, struct ims_test_stats *arg)
 {
 	struct ims_source *src = xa_load(&ims->sources, arg->source);
@@ -427,13 +418,11 @@ static int ims_test_alloc(struct ims_dev *ims, struct ims_test_alloc *arg)
 		if (arg->cpu >= nr_cpu_ids)
 			return -EDOM;
 		cpumask_set_cpu(arg->cpu, &affdesc->mask);
-	} else {
-		cpumask_copy(&affdesc->mask, cpu_online_mask);
+		affdesc->is_managed = arg->managed;
 	}
-	affdesc->is_managed = arg->managed;
 
 	map = pci_ims_alloc_irq(ims->pdev, arg->cookie ? &icookie : NULL,
-				arg->cpu >= 0 || arg->managed ? affdesc : NULL);
+				arg->cpu >= 0 ? affdesc : NULL);
 	if (map.index < 0)
 		return map.index;
 
@@ -592,7 +581,6 @@ union ims_test_arg {
 	struct ims_test_alloc	alloc;
 	struct ims_test_source	source;
 	struct ims_test_stats	stats;
-	struct ims_test_move	move;
 	u32			nvec;
 };
 
@@ -643,8 +631,6 @@ static int ims_test_call(struct ims_dev *ims, unsigned int cmd, union ims_test_a
 		return ims_test_stats(ims, &arg->stats);
 	case IMS_TEST_MSI:
 		return ims_test_msi(ims, arg->nvec);
-	case IMS_TEST_MOVE:
-		return ims_test_move(ims_test_find(ims, arg->move.source), arg->move.cpu);
 	default:
 		return -ENOTTY;
 	}

@@ -75,8 +75,7 @@ struct ims_test_domain {
  * @cpu:	Initial affinity, -1: none
  * @index:	Returns the index of the slot
  * @virq:	Returns the Linux interrupt number
- * @managed:	1: the kernel manages the affinity, for all online CPUs without
- *		@cpu; 0: user space does
+ * @managed:	1: the kernel manages the affinity, 0: user space does
  */
 struct ims_test_alloc {
 	__u64	cookie;
@@ -120,16 +119,6 @@ struct ims_test_stats {
 	__u64	unexpected;
 };
 
-/**
- * struct ims_test_move - irq_set_affinity(), of managed interrupts as well
- * @source:	Number of the source
- * @cpu:	CPU
- */
-struct ims_test_move {
-	__u32	source;
-	__u32	cpu;
-};
-
 #define IMS_TEST_MAGIC		0xb7
 
 /* Create and remove the IMS domain */
@@ -156,7 +145,5 @@ struct ims_test_move {
 
 /* Allocate IMS_TEST_SRC_MSI, 0: free it */
 #define IMS_TEST_MSI		_IOW(IMS_TEST_MAGIC, 11, __u32)
-
-#define IMS_TEST_MOVE		_IOW(IMS_TEST_MAGIC, 12, struct ims_test_move)
 
 #endif /* IMS_TEST_H */
