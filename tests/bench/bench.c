@@ -42,7 +42,7 @@
 #define BENCH_WARMUP	20
 #define BENCH_ROUNDS	101
 
-/* The counting runs on one CPU, interrupts move to the other one and back */
+/* The counting runs on one CPU, interrupts move from there to the other one */
 #define BENCH_CPU	0
 #define BENCH_OTHER	1
 
@@ -56,7 +56,6 @@
  * @BENCH_SAME:		irq_set_affinity() to the CPU where it is
  * @BENCH_IRQ:		An interrupt, from the entry to the exit
  * @BENCH_MOVE:		irq_set_affinity() to the other CPU
- * @BENCH_AFTER_MOVE:	The first interrupt after a move
  * @BENCH_FREE_IRQ:	free_irq(), which shuts it down and deactivates it
  * @BENCH_FREE:		Free the interrupt
  * @BENCH_OPS:		Number of operations
@@ -67,7 +66,6 @@ enum bench_op {
 	BENCH_SAME,
 	BENCH_IRQ,
 	BENCH_MOVE,
-	BENCH_AFTER_MOVE,
 	BENCH_FREE_IRQ,
 	BENCH_FREE,
 	BENCH_OPS,
@@ -79,7 +77,6 @@ static const char * const bench_names[] = {
 	[BENCH_SAME]		= "irq_set_affinity(), same CPU",
 	[BENCH_IRQ]		= "one interrupt",
 	[BENCH_MOVE]		= "irq_set_affinity(), other CPU",
-	[BENCH_AFTER_MOVE]	= "first interrupt after a move",
 	[BENCH_FREE_IRQ]	= "free_irq()",
 	[BENCH_FREE]		= "free one interrupt",
 };
@@ -190,14 +187,7 @@ static int bench_requested(struct bench *bench, unsigned int irq, u32 source, u6
 	bench_settle();
 
 	count[BENCH_MOVE] = bench_count(bench, ret = irq_set_affinity(irq, cpumask_of(BENCH_OTHER)));
-	ret = ret ?: bench_deliver(bench, source);
-	ret = ret ?: irq_set_affinity(irq, cpumask_of(BENCH_CPU));
-	if (ret)
-		return ret;
-	bench_settle();
-	ret = bench_interrupt(bench, source, &count[BENCH_AFTER_MOVE]);
-	bench_settle();
-	return ret;
+	return ret ?: bench_deliver(bench, source);
 }
 
 static int bench_round(struct bench *bench, const struct bench_kind *kind, u64 *count)
@@ -335,7 +325,7 @@ static void bench_write_msi_msg(struct irq_data *data, struct msi_msg *msg)
 {
 	void __iomem *slot = bench_slot(data);
 
-	/* Written while the slot is masked: on activation, and to clear it */
+	/* Only written while the slot is masked: on activation, and to clear it */
 	writel(PCI_IMS_CTRL_MASK, slot + PCI_IMS_SLOT_CTRL);
 	writel(msg->address_lo, slot + PCI_IMS_SLOT_ADDR_LO);
 	writel(msg->address_hi, slot + PCI_IMS_SLOT_ADDR_HI);
