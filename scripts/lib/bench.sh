@@ -97,7 +97,7 @@ bench_differs() {
 bench_table() {
 	awk '
 		!/^bench: (msix|ims) / { next }
-		{ name = $0; sub(/^([^ ]+ ){5}/, "", name) }
+		{ name = $6; for (i = 7; i <= NF; i++) name = name " " $i }
 		NR == FNR { base[$2, name] = $3; next }
 		{
 			b = base[$2, name]
