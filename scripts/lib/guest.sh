@@ -24,6 +24,7 @@ guest_program() {
 
 guest_pack() {
 	local root=$TMP/root
+	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp}
 	cp "$3" "$root/bin/busybox"
 	ln -s busybox "$root/bin/sh"
