@@ -52,11 +52,12 @@ bench_config() { cat "${BENCH_CONFIG[@]}" | awk -F= '/^CONFIG_/ { line[$1] = $0 
 #
 # All that the guest sees of time comes from the number of instructions: shift=0 is one
 # per nanosecond, sleep=off makes idle time pass at once, and the clock of the RTC and
-# the random numbers are the same each time. No x2APIC: QEMU stops with "Bad icount
-# read" when its registers are used.
+# the random numbers are the same each time. The kernel is told how fast its TSC is, as
+# it fails to find that out now and then without a PIT. No x2APIC: QEMU stops with "Bad
+# icount read" when its registers are used.
 bench_count() {
 	local name=bench-$1-$2-$3 IMAGE=${BENCH_IMAGE[$1]} INITRD=${BENCH_INITRD[$1]} ACCEL=tcg
-	boot "$name" 600 "$2" "intremap=on imstest=bench" -cpu qemu64,+svm,+npt,+nx,+ssse3 \
+	boot "$name" 600 "$2" "intremap=on imstest=bench tsc_early_khz=1000000" -cpu qemu64,+svm,+npt,+nx,+ssse3 \
 		-icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm -seed 1
 	booted "$name"
 	cp "$LOGS/$name".{console,out,command,qemu} "$RESULTS/"
