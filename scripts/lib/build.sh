@@ -9,8 +9,16 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/qemu.sh"
 . "$LIB/guest.sh"
 
-# bench_ready [uml|checks]...: all that is needed to boot, in the cache
+# bench_ready [uml|checks|cost]...: all that is needed to boot, in the cache
 bench_ready() {
+	machine_ready tests "$@"
+	kernel_image "$TIP"
+	((RC == 0)) || explain kernel 5400 "building the kernel"
+	guest_image
+}
+
+# machine_ready [tests|uml|checks|cost]...: all that is needed to boot a kernel, but for that
+machine_ready() {
 	kernel_folder
 	qemu_folder
 	plan bench "$@"
@@ -18,12 +26,9 @@ bench_ready() {
 	kernel_series
 	kept "$TOOLS" || must tools 600 "fetching tools and firmware" tools_fetch
 	qemu_image
-	kernel_image "$TIP"
-	((RC == 0)) || explain kernel 5400 "building the kernel"
-	guest_image
 }
 
-# plan [bench|uml|checks]...: says what is going to happen for these, and asks.
+# plan [bench|tests|uml|checks|cost]...: says what is going to happen for these, and asks.
 # Nothing to say when all is in the cache.
 plan() {
 	local missing disk=0 minutes=0 text='' fetch='' for=" $* "
@@ -33,10 +38,11 @@ plan() {
 	if [[ ! -e $K && ${LINUX:-} ]]; then need 2100 2 local "check out a copy of $LINUX"; fi
 	if [[ $for == *" bench "* ]]; then
 		[[ -e $TOOLS ]] || need 10 0 fetch "download 3 MB of tools and firmware, only unpacked"
-		[[ -e $K/kernel/wanted ]] || need 700 9 local "build the test kernel"
+		[[ $for != *" tests "* || -e $K/kernel/wanted ]] || need 700 9 local "build the test kernel"
 		if [[ ! -e $Q && ! ${QEMU_SRC:-} ]]; then need 400 1 fetch "download the QEMU source, 40 MB"; fi
 		[[ -e $QEMU ]] || need 400 3 local "build QEMU"
 	fi
+	if [[ $for == *" cost "* && ! -e $K/bench/wanted ]]; then need 400 8 local "build two kernels that are not for debugging"; fi
 	if [[ $for == *" uml "* && ! -e $K/uml/wanted ]]; then need 500 3 local "build a user-mode kernel for the KUnit suites"; fi
 	if [[ $for == *" checks "* && ! -e $K/check/ready ]]; then
 		need 2400 12 local "check out the kernel once more, and compile and check what the series touches"

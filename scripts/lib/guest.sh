@@ -6,14 +6,14 @@ SPLATS='\bWARNING:|\bBUG\b|cut here|Oops|KASAN|KCSAN|UBSAN|Call Trace|Kernel pan
 
 # ---- image
 
-# guest_image: sets INITRD; made of busybox, the guest program, the test driver
-# and nothing of the host's files
+# guest_image: sets INITRD; made of busybox, the guest program, the drivers of the
+# kernel's image and nothing of the host's files
 guest_image() {
 	local program busybox=$TOOLS/bin/busybox
 	local -a files=("$TESTS"/guest/{Makefile,*.c,*.h} "$TESTS"/driver/*.h "$TESTS"/qemu/*.h)
 	program=$CACHE/initrd-program-$({ gcc --version; cat "${files[@]}"; } | hash12)
 	kept "$program" || must guest 300 "building the guest program" guest_program "$program"
-	INITRD=$CACHE/initrd-$(cat "$program" "$busybox" "$TESTS/guest/init" "$IMAGE/ims_test.ko" | hash12).gz
+	INITRD=$CACHE/initrd-$(cat "$program" "$busybox" "$TESTS/guest/init" "$IMAGE"/*.ko | hash12).gz
 	kept "$INITRD" || must initrd 60 "packing the guest's image" guest_pack "$INITRD" "$program" "$busybox"
 }
 
@@ -24,11 +24,12 @@ guest_program() {
 
 guest_pack() {
 	local root=$TMP/root
+	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp}
 	cp "$3" "$root/bin/busybox"
 	ln -s busybox "$root/bin/sh"
 	cp "$2" "$root/imstest"
-	cp "$IMAGE/ims_test.ko" "$root"
+	cp "$IMAGE"/*.ko "$root"
 	install -m 755 "$TESTS/guest/init" "$root/init"
 	(cd "$root" && find . | sort | cpio --quiet -o -H newc -R 0:0 | gzip -1n) >"$TMP/initrd.gz"
 	mv "$TMP/initrd.gz" "$1"
