@@ -1317,6 +1317,35 @@ static void managed_fails(struct kunit *test)
 	}
 }
 
+static void affinity_desc_fails(struct kunit *test)
+{
+	struct irq_affinity_desc affinity = { .is_managed = 1, };
+	struct fake_stack *st = test->priv;
+	struct fake_snapshot *before;
+	struct irq_desc *desc;
+	unsigned int irq;
+
+	if (IS_ENABLED(CONFIG_GENERIC_IRQ_RESERVATION_MODE) || st->variant->reserve)
+		kunit_skip(test, "not possible in reservation mode");
+
+	desc = fake_alloc_desc(test, NULL);
+	irq = irq_desc_get_irq(desc);
+	scoped_guard(raw_spinlock_irq, &desc->lock)
+		KUNIT_EXPECT_EQ(test, irq_activate(desc), 0);
+	before = fake_snapshot(test, desc);
+	cpumask_copy(&affinity.mask, cpu_online_mask);
+
+	/* Not managed then, and activated as it was */
+	fake_fail(st, FAKE_ACTIVATE, FAKE_VECTOR, 1);
+	KUNIT_EXPECT_EQ(test, irq_update_affinity_desc(irq, &affinity), FAKE_ERR);
+	fake_expect_same(test, desc, before);
+	fake_expect_failures(test, desc, IRQ_FAILURE_ACTIVATE, 1);
+
+	fake_succeed(st);
+	KUNIT_EXPECT_EQ(test, irq_update_affinity_desc(irq, &affinity), 0);
+	KUNIT_EXPECT_TRUE(test, irqd_affinity_is_managed(&desc->irq_data));
+}
+
 #ifdef CONFIG_HOTPLUG_CPU
 static void fake_need_hotplug(struct kunit *test)
 {
@@ -1690,6 +1719,7 @@ static void left_behind_is_no_request(struct kunit *test)
 	struct cpumask *both = kunit_kzalloc(test, sizeof(*both), GFP_KERNEL);
 	struct fake_stack *st = test->priv;
 	struct irq_desc *desc;
+	int notified;
 
 	fake_need_hotplug(test);
 	KUNIT_ASSERT_NOT_NULL(test, both);
@@ -1708,6 +1738,20 @@ static void left_behind_is_no_request(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fake_in_effect(desc, both));
 	KUNIT_EXPECT_FALSE(test, irqd_affinity_was_set(&desc->irq_data));
 	KUNIT_EXPECT_EQ(test, fake_notified(st), 0);
+	KUNIT_ASSERT_EQ(test, add_cpu(1), 0);
+
+	/* Unless no CPU of the affinity mask is online */
+	KUNIT_ASSERT_EQ(test, irq_set_affinity(irq_desc_get_irq(desc), cpumask_of(1)), 0);
+	KUNIT_EXPECT_TRUE(test, fake_wait_idle(desc));
+	KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->cpu, 1);
+	notified = fake_notified(st);
+
+	st->unplug_fails = 1;
+	KUNIT_ASSERT_EQ(test, remove_cpu(1), 0);
+	fake_expect_failures(test, desc, IRQ_FAILURE_TARGET, 2);
+	KUNIT_EXPECT_TRUE(test, fake_wait_idle(desc));
+	KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->cpu, 0);
+	KUNIT_EXPECT_EQ(test, fake_notified(st), notified + 1);
 
 	KUNIT_ASSERT_EQ(test, add_cpu(1), 0);
 	fake_clr_notifier(desc);
@@ -1782,6 +1826,7 @@ static struct kunit_case irq_failure_cases[] = {
 	KUNIT_CASE_PARAM(affinity_at_startup_fails, fake_gen_params),
 	KUNIT_CASE_PARAM(affinity_of_deactivated, fake_gen_params),
 	KUNIT_CASE_PARAM(managed_fails, fake_gen_params),
+	KUNIT_CASE_PARAM(affinity_desc_fails, fake_gen_params),
 #ifdef CONFIG_HOTPLUG_CPU
 	KUNIT_CASE_PARAM(managed_without_cpu, fake_gen_params),
 	KUNIT_CASE_PARAM(unplug_falls_back, fake_gen_params),
