@@ -661,6 +661,34 @@ static void test_activated_elsewhere(void)
 	check_resources(&before);
 }
 
+/* Nothing writes the entry once more after that, as a startup does */
+static void test_activation_fails(void)
+{
+	static const long points[] = { FAIL_ACTIVATE, FAIL_IRTE_WRITE, FAIL_INVALIDATE };
+	struct device *dev = open_device(0);
+	struct resources before, released;
+	unsigned int i;
+	int ret;
+
+	quiet();
+	alloc_msi(dev);
+	free_msi(dev);
+	before = resources();
+	alloc_msi(dev);
+	request_msi_once(dev);
+	released = resources();
+	for (i = 0; i < ARRAY_SIZE(points); i++) {
+		fail_next(points[i], 1);
+		ret = request_msi(dev);
+		fail_none();
+		CHECK(ret, "point %#lx fails, and the request succeeds", points[i]);
+		check_resources(&released);
+		request_msi_once(dev);
+	}
+	free_msi(dev);
+	check_resources(&before);
+}
+
 /*
  * Affinity
  */
@@ -1107,6 +1135,7 @@ static const struct test vtd_tests[] = {
 	{ "undo_fails",		test_undo_fails },
 	{ "withdrawn",		test_withdrawn },
 	{ "activated_elsewhere", test_activated_elsewhere },
+	{ "activation_fails",	test_activation_fails },
 	{ "affinity_burst",	test_affinity_burst },
 	{ "unplug",		test_unplug },
 	{ "unplug_left",	test_unplug_left },
@@ -1124,6 +1153,7 @@ static const struct test amd_tests[] = {
 	{ "undo_fails",		test_undo_fails },
 	{ "withdrawn",		test_withdrawn },
 	{ "activated_elsewhere", test_activated_elsewhere },
+	{ "activation_fails",	test_activation_fails },
 	{ "affinity_burst",	test_affinity_burst },
 	{ "unplug",		test_unplug },
 	{ "unplug_left",	test_unplug_left },
