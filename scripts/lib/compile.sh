@@ -12,7 +12,7 @@ arch_of() {
 	arch/x86/* | drivers/iommu/amd/* | drivers/iommu/intel/* | drivers/iommu/*hyperv*) echo x86_64 ;;
 	arch/arm64/*) echo arm64 ;;
 	arch/riscv/* | drivers/iommu/riscv/* | drivers/irqchip/*riscv*) echo riscv ;;
-	drivers/irqchip/*) echo arm64 ;;
+	drivers/irqchip/* | kernel/irq/ipi.c) echo arm64 ;;
 	*) echo x86_64 ;;
 	esac
 }
@@ -27,8 +27,8 @@ objects() {
 	done < <(touched '*.c')
 }
 
-# folders: with touched C files
-folders() { touched '*.c' | sed 's,[^/]*$,,' | sort -u; }
+# folders: with touched C files; KVM as a whole is too much for one file of it
+folders() { touched '*.c' | sed 's,[^/]*$,,' | grep -v '^arch/x86/kvm/' | sort -u; }
 
 toolchain() {
 	MAKE_ARGS=(ARCH="$ARCH" "${ARGS[@]}")
@@ -43,14 +43,17 @@ toolchain() {
 	clang-*) needs "$GCC" "$GCC" ;;
 	*) needs "$GCC" "gcc-${GCC%-gcc}" ;;
 	esac
-	CONFIG=$TOP/tests/kernel/base.config
-	if [[ $ARCH == arm64 || $ARCH == riscv ]]; then CONFIG=$TOP/tests/kernel/check-$ARCH.config; fi
+	case $ARCH in
+	x86_64) CONFIGS=("$TOP"/tests/kernel/{base,check-x86_64}.config) ;;
+	i386) CONFIGS=("$TOP/tests/kernel/base.config") ;;
+	*) CONFIGS=("$TOP/tests/kernel/check-$ARCH.config") ;;
+	esac
 }
 
 # wanted: the configuration, with OPTIONS in place of what it says about them
 wanted() {
 	printf '%s\n' "${OPTIONS[@]}"
-	grep '^CONFIG_' "$CONFIG" | grep -vE "^($(printf '%s|' "${OPTIONS[@]%%=*}")none)="
+	cat "${CONFIGS[@]}" | grep '^CONFIG_' | grep -vE "^($(printf '%s|' "${OPTIONS[@]%%=*}")none)="
 }
 
 # configure DIR: what depends on an option that is off may go along with it,
@@ -58,7 +61,11 @@ wanted() {
 configure() {
 	local dir=$1 option
 	mkdir -p "$dir"
-	wanted >"$dir/wanted.new"
+	# Again when the series has added an option
+	{
+		wanted
+		git -C "$K/tree" ls-tree -r "$commit" | grep Kconfig | hash12 | sed 's/^/# /'
+	} >"$dir/wanted.new"
 	if [[ -e $dir/.config ]] && cmp -s "$dir/wanted.new" "$dir/wanted"; then return; fi
 	rm -f "$dir/wanted"
 	K=$K/check kernel_make "$dir" "${MAKE_ARGS[@]}" KCONFIG_ALLCONFIG="$dir/wanted.new" allnoconfig >"$OUT/config.log" 2>&1 ||
