@@ -9,15 +9,17 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/qemu.sh"
 . "$LIB/guest.sh"
 
-# bench_ready [uml|checks|cost]...: all that is needed to boot, in the cache
+# bench_ready [uml|old|checks|cost|kcsan]...: all that is needed to boot, in the cache
 bench_ready() {
 	machine_ready tests "$@"
 	kernel_image "$TIP"
 	((RC == 0)) || explain kernel 5400 "building the kernel"
+	host_image "$TIP"
+	((RC == 0)) || explain host 5400 "building the kernel of the nested host"
 	guest_image
 }
 
-# machine_ready [tests|uml|checks|cost]...: all that is needed to boot a kernel, but for that
+# machine_ready [tests|uml|old|checks|cost|kcsan]...: all that is needed to boot a kernel, but for that
 machine_ready() {
 	kernel_folder
 	qemu_folder
@@ -28,7 +30,7 @@ machine_ready() {
 	qemu_image
 }
 
-# plan [bench|tests|uml|checks|cost]...: says what is going to happen for these, and asks.
+# plan [bench|tests|uml|old|checks|cost|kcsan]...: says what is going to happen for these, and asks.
 # Nothing to say when all is in the cache.
 plan() {
 	local missing disk=0 minutes=0 text='' fetch='' for=" $* "
@@ -39,10 +41,13 @@ plan() {
 	if [[ $for == *" bench "* ]]; then
 		[[ -e $TOOLS ]] || need 10 0 fetch "download 3 MB of tools and firmware, only unpacked"
 		[[ $for != *" tests "* || -e $K/kernel/wanted ]] || need 700 9 local "build the test kernel"
+		[[ -e $K/host/wanted ]] || need 300 4 local "build the kernel of a host that has a guest of its own"
 		if [[ ! -e $Q && ! ${QEMU_SRC:-} ]]; then need 400 1 fetch "download the QEMU source, 40 MB"; fi
 		[[ -e $QEMU ]] || need 400 3 local "build QEMU"
 	fi
 	if [[ $for == *" cost "* && ! -e $K/bench/wanted ]]; then need 400 8 local "build two kernels that are not for debugging"; fi
+	if [[ $for == *" kcsan "* && ! -e $K/kcsan/wanted ]]; then need 500 9 local "build a kernel that reports data races"; fi
+	if [[ $for == *" old "* && ! -e $K/old/wanted ]]; then need 300 4 local "build a small kernel without the series"; fi
 	if [[ $for == *" uml "* && ! -e $K/uml/wanted ]]; then need 500 3 local "build a user-mode kernel for the KUnit suites"; fi
 	if [[ $for == *" checks "* && ! -e $K/check/ready ]]; then
 		need 2400 12 local "check out the kernel once more, and compile and check what the series touches"
@@ -52,8 +57,8 @@ plan() {
 	if [[ $text$missing ]]; then
 		printf 'To do first, in %s:\n%s' "$CACHE" "$text"
 		if [[ $missing ]]; then printf '  install these packages of Debian bookworm main: %s\n' "$missing"; fi
-		printf 'It needs %d MB of disk (%d MB are free), 2 GB of memory, and about %d minutes on 2 cores.\n' \
-			"$disk" "$(free_mb "$CACHE")" "$minutes"
+		printf 'It needs %d MB of disk (%d MB are free), %d GB of memory, and about %d minutes on 2 cores.\n' \
+			"$disk" "$(free_mb "$CACHE")" "$(wanted_gb)" "$minutes"
 	fi
 	enough "$disk"
 	if [[ $text$missing ]]; then consent "$missing"; fi
@@ -65,14 +70,16 @@ need() {
 }
 
 enough() {
-	local memory
+	local memory want
+	want=$(wanted_gb)
 	if (($(free_mb "$CACHE") < $1 + 200)); then
 		die "not enough disk for $CACHE: free $(($1 + 200 - $(free_mb "$CACHE"))) MB more, or set CACHE= to a folder on another disk"
 	fi
 	memory=$(available_mb)
-	((memory >= 1800)) || die "not enough memory: 2 GB have to be available and $memory MB are, close something"
+	((memory >= want * 900)) || die "not enough memory: $want GB have to be available and $memory MB are, close something"
 }
 
+wanted_gb() { if [[ ${LONG:-} ]]; then echo 5; else echo 2; fi; }
 available_mb() { awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo; }
 am_root() { ((EUID == 0)); }
 at_terminal() { [[ -t 0 ]]; }

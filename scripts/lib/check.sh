@@ -92,7 +92,7 @@ matches() { grep "$@" || (($? == 1)); }
 # new_lines BASE TIP: lines of TIP that are not in BASE, or more often. Line numbers do not count.
 new_lines() {
 	awk '
-		function plain(s) { gsub(/:[0-9]+(:[0-9]+)?/, "", s); return s }
+		function plain(s) { gsub(/:[0-9]+(:[0-9]+)?|line [0-9]+/, "", s); return s }
 		# Not FNR == NR: the first one may be empty
 		FILENAME == ARGV[1] { n[plain($0)]++; next }
 		n[plain($0)]-- <= 0' "$1" "$2"

@@ -6,9 +6,11 @@
 # in tests/kernel, ARGS for make
 ARCH=x86_64 COMPILER='' OPTIONS=() ARGS=()
 
-# arch_of FILE: which architecture compiles it
+# arch_of FILE: which architecture compiles it. Selftests are built along with the kernel
+# that they run on.
 arch_of() {
 	case $1 in
+	tools/*) echo none ;;
 	arch/x86/* | drivers/iommu/amd/* | drivers/iommu/intel/* | drivers/iommu/*hyperv*) echo x86_64 ;;
 	arch/arm64/*) echo arm64 ;;
 	arch/riscv/* | drivers/iommu/riscv/* | drivers/irqchip/*riscv*) echo riscv ;;
@@ -22,13 +24,28 @@ objects() {
 	local file
 	while read -r file; do
 		if [[ $(arch_of "$file") == "$1" ]] && git -C "$K/tree" cat-file -e "${2:-$TIP}:$file" 2>/dev/null; then
-			echo "${file%.c}.o"
+			object_of "$file"
 		fi
 	done < <(touched '*.c')
 }
 
+# object_of FILE: as the kernel's make calls it. What KVM has for all architectures is
+# compiled by each of them.
+object_of() {
+	case $1 in
+	virt/kvm/*) echo "arch/x86/kvm/../../../${1%.c}.o" ;;
+	*) echo "${1%.c}.o" ;;
+	esac
+}
+
+# source_of OBJECT: the other way round
+source_of() {
+	local file=${1%.o}.c
+	echo "${file##*/../}"
+}
+
 # folders: with touched C files; KVM as a whole is too much for one file of it
-folders() { touched '*.c' | sed 's,[^/]*$,,' | grep -v '^arch/x86/kvm/' | sort -u; }
+folders() { touched '*.c' | sed 's,[^/]*$,,' | grep -vE '^(arch/[a-z0-9]*/kvm|virt|tools)/' | sort -u; }
 
 toolchain() {
 	MAKE_ARGS=(ARCH="$ARCH" "${ARGS[@]}")
@@ -151,7 +168,7 @@ new_warnings() {
 	COMPILED=$((${COMPILED:-0} + $(wc -l <"$RESULT/sizes")))
 	if [[ ! -s $OUT/tip ]]; then return; fi
 	for target; do
-		if [[ $target == */ ]] || git -C "$K/tree" cat-file -e "$BASE:${target%.o}.c" 2>/dev/null; then old+=("$target"); fi
+		if [[ $target == */ ]] || git -C "$K/tree" cat-file -e "$BASE:$(source_of "$target")" 2>/dev/null; then old+=("$target"); fi
 	done
 	compile_or_complain "$BASE" "${old[@]}" || return 0
 	warnings "$RESULT/log" >"$OUT/base"

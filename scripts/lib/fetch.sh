@@ -37,6 +37,7 @@ libelf-dev       /usr/include/libelf.h
 ninja-build      ninja
 pkg-config       pkg-config
 libglib2.0-dev   /usr/include/glib-2.0/glib.h
+uuid-dev         /usr/include/uuid/uuid.h
 '
 
 pin() { awk -v p="$1" -v f="$2" '$1 == p { print $f }' <<<"$PINS"; }

@@ -11,14 +11,18 @@ SPLATS='\bWARNING:|\bBUG\b|cut here|Oops|KASAN|KCSAN|UBSAN|Call Trace|Kernel pan
 guest_image() {
 	local program busybox=$TOOLS/bin/busybox
 	local -a files=("$TESTS"/guest/{Makefile,*.c,*.h} "$TESTS"/driver/*.h "$TESTS"/qemu/*.h)
+	files+=("$IMAGE"/uapi/linux/*.h)
 	program=$CACHE/initrd-program-$({ gcc --version; cat "${files[@]}"; } | hash12)
 	kept "$program" || must guest 300 "building the guest program" guest_program "$program"
-	INITRD=$CACHE/initrd-$(cat "$program" "$busybox" "$TESTS/guest/init" "$IMAGE"/*.ko | hash12).gz
+	INITRD=$CACHE/initrd-$({ cat "$program" "$busybox" "$TESTS/guest/init"; guest_modules | xargs -d '\n' cat; } | hash12).gz
 	kept "$INITRD" || must initrd 60 "packing the guest's image" guest_pack "$INITRD" "$program" "$busybox"
 }
 
+# The test drivers, and a selftest where the series has one
+guest_modules() { find "$IMAGE" -maxdepth 1 \( -name '*.ko' -o -name '*_test' \) | sort; }
+
 guest_program() {
-	make -C "$TESTS/guest" O="$TMP/guest"
+	make -C "$TESTS/guest" O="$TMP/guest" UAPI="$IMAGE/uapi"
 	mv "$TMP/guest/imstest" "$1"
 }
 
@@ -29,35 +33,112 @@ guest_pack() {
 	cp "$3" "$root/bin/busybox"
 	ln -s busybox "$root/bin/sh"
 	cp "$2" "$root/imstest"
-	cp "$IMAGE"/*.ko "$root"
+	guest_modules | xargs -d '\n' cp -t "$root"
 	install -m 755 "$TESTS/guest/init" "$root/init"
 	(cd "$root" && find . | sort | cpio --quiet -o -H newc -R 0:0 | gzip -1n) >"$TMP/initrd.gz"
 	mv "$TMP/initrd.gz" "$1"
 }
 
+# crash_image: INITRD gets the kernel, for the guest to load
+crash_image() {
+	local crash
+	crash=$CACHE/initrd-crash-$(cat "$INITRD" "$IMAGE/bzImage" | hash12)
+	kept "$crash" || must initrd 60 "packing the image with a crash kernel" crash_pack "$crash"
+	INITRD=$crash
+}
+
+crash_pack() {
+	{ gunzip -c "$INITRD"; (cd "$IMAGE" && echo bzImage | cpio --quiet -o -H newc -R 0:0); } >"$TMP/crash.cpio"
+	mv "$TMP/crash.cpio" "$1"
+}
+
+# ---- nested: the image of a host that has a guest of its own
+
+# nested_image: sets HOST_INITRD: ours, with QEMU, its libraries, and kernel and image of
+# the guest
+nested_image() {
+	HOST_INITRD=$CACHE/initrd-host-$(cat "$INITRD" "$QEMU" "$IMAGE/bzImage" "$TESTS/guest/host" | hash12)
+	kept "$HOST_INITRD" || must initrd 60 "packing the host's image" nested_pack "$HOST_INITRD"
+}
+
+# In two parts, which the kernel takes as one. Neither they nor the guest's image are
+# compressed, as that would take the emulated CPU longer.
+nested_pack() {
+	local root=$TMP/host lib
+	mkdir -p "$root/host/firmware"
+	cp "$QEMU" "$IMAGE/bzImage" "$root/host"
+	gunzip -c "$INITRD" >"$root/host/initrd"
+	cp "$TOOLS"/firmware/* "$root/host/firmware"
+	install -m 755 "$TESTS/guest/host" "$root/host/run"
+	while read -r lib; do
+		install -D "$lib" "$root$lib"
+	done < <(ldd "$QEMU" | grep -o '/[^ ]*')
+	{ gunzip -c "$INITRD"; (cd "$root" && find . | sort | cpio --quiet -o -H newc -R 0:0); } >"$TMP/host.cpio"
+	mv "$TMP/host.cpio" "$1"
+	rm -r "$root"
+}
+
+# old_guest_image: HOST_INITRD gets the kernel without the series, for the guest
+old_guest_image() {
+	local with
+	with=$CACHE/initrd-old-$(cat "$HOST_INITRD" "$OLD_IMAGE/bzImage" | hash12)
+	kept "$with" || must initrd 60 "packing the host's image with an old kernel" old_pack "$with"
+	HOST_INITRD=$with
+}
+
+old_pack() {
+	mkdir -p "$TMP/old/host/old"
+	cp "$OLD_IMAGE/bzImage" "$TMP/old/host/old"
+	{ cat "$HOST_INITRD"; (cd "$TMP/old" && find host/old | cpio --quiet -o -H newc -R 0:0); } >"$TMP/old.cpio"
+	mv "$TMP/old.cpio" "$1"
+	rm -r "$TMP/old"
+}
+
 # ---- boot
 
 # guest_command NAME UNIT PARAMETERS: sets QEMU_CMD. The remapping unit is vtd,
-# vtd-cm (in caching mode) or amd. The guest has two serial ports, no network and
-# no file of the host.
+# vtd-cm (in caching mode), amd or amd-npcache, or the guest is a host: nested. It has
+# two serial ports, no network and no file of the host.
 #
 # No PIT and no HPET: their interrupt 0 can hit mp_irqdomain_alloc() between the
 # chip and its data being set, and then the kernel dies: seen now and then on a
 # busy machine. The local APIC's timers are enough.
 guest_command() {
-	local cpu=qemu64,+svm,+npt,+x2apic,+nx,+ssse3
+	local cpu=qemu64,+svm,+npt,+x2apic,+nx,+ssse3,+cx16,+sse4.1,+sse4.2,+popcnt
 	local -a unit
 	if [[ $ACCEL == kvm ]]; then cpu=host; fi
+	# The long tests fill a remapping table, in a kernel whose objects have red zones
+	local kernel=$IMAGE initrd=$INITRD memory=${LONG:+4G}
 	case $2 in
+	nested) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=off") kernel=$HOST_IMAGE initrd=$HOST_INITRD memory=2G ;;
+	nested-on-amd) unit=(-device "amd-iommu,intremap=on,xtsup=on,npcache=off" -device "amd-southbridge,addr=14.0") kernel=$HOST_IMAGE initrd=$HOST_INITRD memory=2G ;;
 	vtd) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=off") ;;
 	vtd-cm) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=on") ;;
 	amd) unit=(-device "amd-iommu,intremap=on,xtsup=on,npcache=off" -device "amd-southbridge,addr=14.0") ;;
+	amd-npcache) unit=(-device "amd-iommu,intremap=on,xtsup=on" -device "amd-southbridge,addr=14.0") ;;
 	esac
-	QEMU_CMD=("$QEMU" -L "$TOOLS/firmware" -M "q35,kernel-irqchip=split,pit=off,hpet=off" -accel "$ACCEL" -cpu "$cpu" -smp 2 -m 1G
+	QEMU_CMD=("$QEMU" -L "$TOOLS/firmware" -M "q35,kernel-irqchip=split,pit=off,hpet=off" -accel "$ACCEL" -cpu "$cpu" -smp 2 -m "${memory:-1G}"
 		-nodefaults -no-user-config -display none -nic none -no-reboot
-		"${unit[@]}" -device pci-ims -device "pci-ims,msix=2048" -device "pci-ims,slots=65536,msix=0"
-		-kernel "$IMAGE/bzImage" -initrd "$INITRD"
+		"${unit[@]}" -device pci-ims -device "pci-ims,msix=2048" -device "pci-ims,slots=65536,msix=0,vfs=2"
+		-kernel "$kernel/bzImage" -initrd "$initrd"
 		-append "console=ttyS0 printk.time=0 panic=-1 iommu=on no_timer_check $3")
+}
+
+# For its ARGUMENTs: the first device of the host belongs to the guest
+PASSED=pass=0000:00:01.0,x-ims=on
+
+# nested_boot NAME SECONDS PARAMETERS [QEMU'S ARGUMENT OF THE INNER ONE...]: PARAMETERS
+# are those of the guest, HOST_PARAMETERS more of the host's, HOST_UNIT is the unit of the
+# host, HOST_DEVICES are arguments for more of its devices. The guest's console goes to a
+# third serial port, which must not share the interrupt of the first one. The TSC is that
+# of the machine; if the host took it for unstable then KVM would set the one of the guest
+# back whenever it runs, and timers be late. A CPU that waits has something better to do
+# than to poll.
+nested_boot() {
+	local inner="${*:4}" host="intremap=on tsc=reliable kvm.halt_poll_ns=0 printk.devkmsg=on ${HOST_PARAMETERS:-} imstest=host guest=\"${3// /,}\""
+	if [[ $inner ]]; then host+=" qemu=\"${inner// /;}\""; fi
+	boot "$1" "$2" "${HOST_UNIT:-nested}" "$host" -chardev "file,id=guest,path=$LOGS/$1.guest" \
+		-device "isa-serial,chardev=guest,iobase=0x3e8,irq=7" "${HOST_DEVICES[@]}"
 }
 
 # boot NAME SECONDS UNIT PARAMETERS [QEMU'S ARGUMENT...]: in the background,
@@ -82,11 +163,22 @@ limited() {
 }
 declare -A BOOT_LIMIT=()
 
+# last_kernel NAME [guest]: of what the boot logs only that of the last kernel counts, or of
+# the last kernel of its guest
+last_kernel() { BOOT_LAST[$1]=${2:-console}; }
+
+only_last_kernel() {
+	awk '/Linux version/ { log_text = "" } { log_text = log_text $0 "\n" } END { printf "%s", log_text }' "$1" >"$1.last"
+	mv "$1.last" "$1"
+}
+declare -A BOOT_LAST=()
+
 # booted NAME: wait for the end of a boot. Sets PROBLEM, a sentence, when it was
 # not a clean one.
 booted() {
 	local console=$LOGS/$1.console
 	await "$1" "${BOOT_LIMIT[$1]}"
+	if [[ ${BOOT_LAST[$1]:-} ]]; then only_last_kernel "$LOGS/$1.${BOOT_LAST[$1]}"; fi
 	PROBLEM=
 	if ((RC == 124)); then
 		PROBLEM="the guest '$1' did not end within ${BOOT_LIMIT[$1]} s and was stopped"

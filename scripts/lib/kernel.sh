@@ -3,6 +3,9 @@
 
 TESTS=$TOP/tests	# a mutant brings a copy of its own
 X86_CONFIG=("$TOP/tests/kernel/base.config" "$TOP/tests/kernel/debug.config")
+HOST_CONFIG=("$TOP/tests/kernel/base.config" "$TOP/tests/kernel/host.config")
+KCSAN_CONFIG=("${X86_CONFIG[@]}" "$TOP/tests/kernel/kcsan.config")
+OLD_CONFIG=("${HOST_CONFIG[@]}" "$TOP/tests/kernel/old.config")
 UML_CONFIG=("$TOP/tests/kernel/kunit-uml.config")
 
 # What would change a build behind our back
@@ -132,14 +135,17 @@ kernel_config() {
 	mv "$dir/wanted.new" "$dir/wanted"
 }
 
+# config_merged FRAGMENT...: the last word on each option counts
+config_merged() { cat "$@" | awk -F= '/^CONFIG_/ { line[$1] = $0 } END { for (i in line) print line[i] }' | sort; }
+
 # image_key COMMIT FILE...: everything that a build depends on
 image_key() {
-	{ git -C "$K/tree" rev-parse "$1^{tree}"; gcc --version; ld --version; cat "${@:2}"; declare -f kernel_make kernel_config kernel_build uml_build; } | hash12
+	{ git -C "$K/tree" rev-parse "$1^{tree}"; gcc --version; ld --version; cat "${@:2}"; declare -f kernel_make kernel_config kernel_build doc_code kernel_selftests uml_build; } | hash12
 }
 
-# kernel_image COMMIT: sets IMAGE, the folder with bzImage, vmlinux, ims_test.ko; status in RC
+# kernel_image COMMIT: sets IMAGE, the folder with bzImage, vmlinux and the modules; status in RC
 kernel_image() {
-	IMAGE=$CACHE/image-$(image_key "$1" "${X86_CONFIG[@]}" "$TESTS"/driver/{Kbuild,*.c,*.h} "$TESTS"/qemu/*.h)
+	IMAGE=$CACHE/image-$(image_key "$1" "${X86_CONFIG[@]}" "$TESTS"/driver/{Kbuild,*.c,*.h} "$TESTS"/doc/* "$TESTS"/qemu/*.h)
 	RC=0
 	kept "$IMAGE" || step kernel 5400 "${2:-building the kernel}" kernel_build "$1" "$IMAGE"
 }
@@ -150,12 +156,111 @@ kernel_build() {
 	kernel_config "$build" x86_64 allnoconfig "${X86_CONFIG[@]}"
 	kernel_make "$build" bzImage modules
 	rm -rf "$module"
-	mkdir -p "$module/driver" "$module/qemu" "$out"
+	mkdir -p "$module"/{driver,doc,qemu} "$out"
+	cp "$TESTS"/driver/{Kbuild,*.c,*.h} "$module/driver"
+	cp "$TESTS"/doc/{Kbuild,*.h} "$module/doc"
+	cp "$TESTS"/qemu/*.h "$module/qemu"
+	doc_code "$K/tree/Documentation/PCI/ims.rst" "$module/doc"
+	kernel_make "$build" M="$module/driver" modules
+	kernel_make "$build" M="$module/doc" KCFLAGS=-Werror modules
+	cp "$build/arch/x86/boot/bzImage" "$build/vmlinux" "$module"/{driver,doc}/*.ko "$out"
+	kernel_make "$build" headers
+	install -D -m 644 -t "$out/uapi/linux" "$build"/usr/include/linux/{stddef,vfio}.h
+	kernel_selftests "$build" "$out"
+	mv "$out" "$2"
+}
+
+# doc_code RST FOLDER: each code block with a name becomes NAME.c there
+doc_code() {
+	awk -v dir="$2" '
+		/^\.\. code-block:: c$/ { block = 1; file = ""; next }
+		block && /^   :name: / { file = dir "/" $2 ".c"; next }
+		block && /^[^ ]/ { block = 0 }
+		block && file { sub(/^   /, ""); print >file }' "$1"
+}
+
+# kernel_selftests BUILD DIR: those that the series brings, if it does
+kernel_selftests() {
+	local name tests=$K/tree/tools/testing/selftests
+	for name in kvm/x86/irte_update_test kvm/x86/set_msi_route_test vfio/vfio_pci_ims_test; do
+		[[ -e $tests/$name.c ]] || continue
+		mkdir -p "$TMP/selftests/${name%%/*}"
+		make -C "$tests/${name%%/*}" ARCH=x86 OUTPUT="$TMP/selftests/${name%%/*}" KHDR_INCLUDES="-isystem $1/usr/include" \
+			LDFLAGS='-static -pthread' "$TMP/selftests/$name"
+		strip -o "$2/${name##*/}" "$TMP/selftests/$name"
+	done
+}
+
+# host_image COMMIT: sets HOST_IMAGE, the folder with the bzImage of a host that has a
+# guest of its own; status in RC
+host_image() {
+	HOST_IMAGE=$CACHE/image-host-$({ image_key "$1" "${HOST_CONFIG[@]}"; declare -f host_build config_merged; } | hash12)
+	RC=0
+	kept "$HOST_IMAGE" || step host 5400 "${2:-building the kernel of the nested host}" host_build "$1" "$HOST_IMAGE"
+}
+
+# In a build folder of its own: the configuration has little in common with the tests'
+host_build() {
+	local build=$K/host out=$TMP/image-host
+	git -C "$K/tree" checkout -q -f --detach "$1"
+	config_merged "${HOST_CONFIG[@]}" >"$TMP/host.config"
+	kernel_config "$build" x86_64 allnoconfig "$TMP/host.config"
+	kernel_make "$build" bzImage
+	mkdir -p "$out"
+	cp "$build/arch/x86/boot/bzImage" "$out"
+	mv "$out" "$2"
+}
+
+# kcsan_image COMMIT: sets IMAGE, a kernel that reports data races, with the test driver;
+# status in RC
+kcsan_image() {
+	IMAGE=$CACHE/image-kcsan-$({ image_key "$1" "${KCSAN_CONFIG[@]}" "$TESTS"/driver/{Kbuild,*.c,*.h} "$TESTS"/qemu/*.h; declare -f kcsan_build config_merged; } | hash12)
+	RC=0
+	kept "$IMAGE" || step kcsan 5400 "building the kernel that reports data races" kcsan_build "$1" "$IMAGE"
+}
+
+# In a build folder of its own: each object is different
+kcsan_build() {
+	local build=$K/kcsan module=$K/kcsan-module out=$TMP/image-kcsan
+	git -C "$K/tree" checkout -q -f --detach "$1"
+	config_merged "${KCSAN_CONFIG[@]}" >"$TMP/kcsan.config"
+	kernel_config "$build" x86_64 allnoconfig "$TMP/kcsan.config"
+	kernel_make "$build" bzImage modules
+	rm -rf "$module"
+	mkdir -p "$module"/{driver,qemu} "$out"
 	cp "$TESTS"/driver/{Kbuild,*.c,*.h} "$module/driver"
 	cp "$TESTS"/qemu/*.h "$module/qemu"
 	kernel_make "$build" M="$module/driver" modules
-	cp "$build/arch/x86/boot/bzImage" "$build/vmlinux" "$module/driver/ims_test.ko" "$out"
+	kernel_make "$build" headers
+	install -D -m 644 -t "$out/uapi/linux" "$build"/usr/include/linux/{stddef,vfio}.h
+	cp "$build/arch/x86/boot/bzImage" "$build/vmlinux" "$module"/driver/*.ko "$out"
 	mv "$out" "$2"
+}
+
+# old_image: sets OLD_IMAGE, the folder with the bzImage of a kernel without the series;
+# status in RC
+old_image() {
+	OLD_IMAGE=$CACHE/image-old-$({ image_key "$BASE" "${OLD_CONFIG[@]}"; declare -f old_build config_merged; } | hash12)
+	RC=0
+	kept "$OLD_IMAGE" || step old 5400 "building a kernel without the series" old_build "$OLD_IMAGE"
+}
+
+# The source tree gets its files back as they were, time stamps included: else all the
+# other kernels would be compiled anew.
+old_build() {
+	local build=$K/old out=$TMP/image-old tip
+	tip=$(git -C "$K/tree" rev-parse HEAD)
+	git -C "$K/tree" diff -z --name-only --diff-filter=d "$BASE" "$tip" |
+		tar -C "$K/tree" --null -T - -cf "$TMP/tip.tar"
+	git -C "$K/tree" checkout -q -f --detach "$BASE"
+	config_merged "${OLD_CONFIG[@]}" >"$TMP/old.config"
+	kernel_config "$build" x86_64 allnoconfig "$TMP/old.config"
+	kernel_make "$build" bzImage
+	git -C "$K/tree" checkout -q -f --detach "$tip"
+	tar -C "$K/tree" -xf "$TMP/tip.tar"
+	mkdir -p "$out"
+	cp "$build/arch/x86/boot/bzImage" "$out"
+	mv "$out" "$1"
 }
 
 # uml_image COMMIT: sets UML, the folder with a user-mode kernel that has the KUnit suites

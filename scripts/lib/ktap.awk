@@ -11,9 +11,9 @@
 	next
 }
 
-# KUnit tells what it expected in front of the result
-/^ *Expected / {
-	sub(/^ */, "")
+# KUnit and the selftests of the kernel tell what they expected in front of the result
+/^ *(# [^ ]+\.c:[0-9]+:[^:]*:)?Expected / {
+	sub(/^.*Expected /, "Expected ")
 	sub(/, but$/, "")
 	expected = expected (expected == "" ? "" : "; ") $0
 	next

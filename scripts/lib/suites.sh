@@ -1,19 +1,102 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm vtd-failures amd-failures noir-failures qemu-invalid kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash qemu-invalid kvm nested nested-amd nested-life nested-kexec nested-crash nested-refused nested-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
 suite_vtd-noir() { boot_suite vtd-noir vtd "intremap=off imstest=refused"; }
 suite_vtd-nosid() { boot_suite vtd-nosid vtd "intremap=nosid imstest=refused"; }
 suite_vtd-cm() { boot_suite vtd-cm vtd-cm "intremap=on imstest=refused"; }
-suite_vtd-failures() { boot_suite vtd-failures vtd "intremap=on imstest=failures"; }
-suite_amd-failures() { boot_suite amd-failures amd "intremap=on imstest=failures"; }
+suite_amd() { boot_suite amd amd "intremap=on imstest=amd"; }
+suite_amd-npcache() { boot_suite amd-npcache amd-npcache "intremap=on imstest=refused"; }
+# With a device that has several messages of MSI
+suite_vtd-failures() { boot_suite vtd-failures vtd "intremap=on imstest=failures" -device irte-control; }
+suite_amd-failures() { boot_suite amd-failures amd "intremap=on imstest=failures" -device irte-control; }
 suite_noir-failures() { boot_suite noir-failures vtd "intremap=off imstest=failures"; }
+# Only with --long: a kernel that reports data races
+suite_vtd-kcsan() { kcsan_suite vtd-kcsan vtd; }
+suite_amd-kcsan() { kcsan_suite amd-kcsan amd; }
 # Without translation, so that a message can have any address
 suite_qemu-invalid() { boot_suite qemu-invalid vtd "intremap=on iommu=pt imstest=invalid"; }
+# The host's part alone, against the smallest of guests
+suite_kvm() { boot_suite kvm vtd "intremap=on imstest=selftest selftest=irte_update_test"; }
+suite_kvm-route() { boot_suite kvm-route vtd "intremap=on imstest=selftest selftest=set_msi_route_test"; }
+suite_vfio-selftest() { boot_suite vfio-selftest vtd "intremap=on imstest=selftest selftest=vfio_pci_ims_test"; }
+suite_nested() { nested_suite nested "intremap=on imstest=hypercall"; }
+suite_nested-amd() { nested_suite nested-amd "intremap=on imstest=hypercall" unit=amd-iommu,intremap=on,xtsup=on -device amd-southbridge,addr=14.0; }
+# Suspend, reboot, kexec
+suite_nested-life() { nested_suite nested-life "intremap=on imstest=life" reboot kexec; }
+# Into a kernel without the series and out of it
+suite_nested-kexec() { OLD_KERNEL=1 nested_suite nested-kexec "intremap=on imstest=kexec" reboot kexec; }
+# A hypervisor that knows the call and does not grant it, and one that does not know it
+suite_nested-refused() { nested_suite nested-refused "intremap=on imstest=refused" unit=intel-iommu,intremap=on,eim=on,caching-mode=on,irte-update=off; }
+suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" cpu=host,-tsc-deadline,kvm-hc-irte-update=off; }
+# The host's part alone: the user is a program
+suite_vfio() { boot_suite vfio vtd "intremap=on imstest=vfio"; }
+# Its host loses no memory, and has what takes all entries of the remapping table
+suite_vfio-nested() {
+	local HOST_PARAMETERS=kmemleak=on
+	local -a HOST_DEVICES=()
+	local slot function
+	for slot in 10 11 12 13; do
+		for function in {0..7}; do
+			HOST_DEVICES+=(-device "pci-ims,msix=2048,slots=1,multifunction=on,addr=$slot.$function")
+		done
+	done
+	nested_suite vfio-nested "intremap=on imstest=passed" "$PASSED"
+}
+# There the unit is the first PCI device
+suite_vfio-amd() { HOST_UNIT=nested-on-amd nested_suite vfio-amd "intremap=on imstest=passed-amd" pass=0000:00:02.0,x-ims=on; }
+# Behind a root port, by way of iommufd, and the host wants it back
+suite_vfio-port() { nested_suite vfio-port "intremap=on imstest=passed-port" "$PASSED,bus=rp,iommufd=iommufd" port; }
+suite_vfio-life() { nested_suite vfio-life "intremap=on imstest=passed-life" "$PASSED" reboot; }
+# The guest's hypervisor is killed, again and again
+suite_vfio-killed() { HOST_PARAMETERS=kmemleak=on nested_suite vfio-killed "intremap=on imstest=storm" "$PASSED" killed; }
+# Its store is not backed: the guest is not offered any
+suite_vfio-trapping() { nested_suite vfio-trapping "intremap=on imstest=refused" pass=0000:00:01.0,x-ims=off; }
 suite_kunit-x86() { boot_suite kunit-x86 vtd "intremap=on imstest=kunit kunit.enable=1 kunit.autorun=1"; }
+
+# A crash kernel, with the remapping table and the device as they were. What is said
+# before is a crash.
+suite_vtd-crash() {
+	local INITRD=$INITRD
+	crash_image
+	last_kernel vtd-crash
+	boot_suite vtd-crash vtd "intremap=on crashkernel=384M imstest=crash"
+	if ! grep -q 'Copied IR table' "$RESULTS/vtd-crash.console"; then
+		record vtd-crash.table "not ok" "the crash kernel has not taken over the remapping table"
+	else
+		record vtd-crash.table ok
+	fi
+}
+
+# The same in a guest
+suite_nested-crash() {
+	last_kernel nested-crash guest
+	nested_suite nested-crash "intremap=on crashkernel=384M imstest=crash" kexec memory=1G
+	if ! grep -q 'Copied IR table' "$RESULTS/nested-crash.guest"; then
+		record nested-crash.table "not ok" "the crash kernel has not taken over the remapping table"
+	else
+		record nested-crash.table ok
+	fi
+}
+
+# Guest, hypervisor and host with the call (new) and without it (old). Those two of the
+# eight that are not here are the suites nested and nested-novmm. A hypervisor that does
+# not know the call is one that is told so.
+suite_combinations() {
+	local name parts
+	local -a inner
+	for name in new-new-old new-old-old old-new-new old-old-new old-new-old old-old-old; do
+		if [[ $ONLY == *.* && $ONLY != combinations."$name".* ]]; then continue; fi
+		IFS=- read -ra parts <<<"$name"
+		inner=()
+		if [[ ${parts[0]} == old ]]; then inner+=(old); fi
+		if [[ ${parts[1]} == old ]]; then inner+=("cpu=host,-tsc-deadline,kvm-hc-irte-update=off"); fi
+		OLD_KERNEL=1 OLD_HOST=${parts[2]#new} nested_suite "combinations.$name" "intremap=on imstest=without" "${inner[@]}"
+	done
+}
 
 # What the scripts do in bad situations
 suite_scripts() {
@@ -60,13 +143,54 @@ suite_mutants() {
 
 # ---- how they run
 
+# boot_suite SUITE UNIT PARAMETERS [QEMU'S ARGUMENT...]
 boot_suite() {
 	local suite=$1 limit=300 parameters=$3
-	if [[ $LONG ]]; then limit=3600 parameters+=" imstest_long=1"; fi
-	if [[ $ONLY == "$suite".* && $ONLY != "$suite.console" ]]; then parameters+=" imstest_only=${ONLY#*.}"; fi
-	boot "$suite" "$limit" "$2" "$parameters"
+	if [[ $LONG ]]; then limit=7200 parameters+=" imstest_long=1"; fi
+	if [[ $ONLY == "$suite".* && $ONLY != "$suite.console" ]]; then parameters+=" imstest_only=${ONLY#"$suite".}"; fi
+	boot "$suite" "$limit" "$2" "$parameters" "${@:4}"
 	booted "$suite"
 	cp "$LOGS/$suite".{console,out,command,qemu} "$RESULTS/"
+	if [[ ! $PROBLEM ]] && ! grep -q '^imstest: done, exit' "$RESULTS/$suite.out"; then
+		PROBLEM="the guest '$suite' powered down before its tests had ended"
+	fi
+	collect "$suite"
+}
+
+# kcsan_suite SUITE UNIT
+kcsan_suite() {
+	local IMAGE INITRD
+	kcsan_image "$TIP"
+	if ((RC)); then
+		record "$1.console" "not ok" "the build failed: see $LOG"
+		return
+	fi
+	guest_image
+	boot_suite "$1" "$2" "intremap=on imstest=races"
+}
+
+# nested_suite SUITE PARAMETERS [ARGUMENT OF THE INNER QEMU...]: a guest in a guest. The
+# logs of both have to be clean. With OLD_KERNEL there is a kernel without the series for
+# the guest, with OLD_HOST it is the host's.
+nested_suite() {
+	local suite=$1 limit=1200 parameters="kmemleak=off $2" host HOST_IMAGE=$HOST_IMAGE
+	shift 2
+	if [[ $LONG ]]; then limit=14400 parameters+=" imstest_long=1"; fi
+	if [[ $ONLY == "$suite".* && $ONLY != "$suite.console" ]]; then parameters+=" imstest_only=${ONLY#"$suite".}"; fi
+	nested_image
+	if [[ ${OLD_KERNEL:-} ]]; then
+		old_image
+		((RC == 0)) || explain old 5400 "building a kernel without the series"
+		old_guest_image
+	fi
+	if [[ ${OLD_HOST:-} ]]; then HOST_IMAGE=$OLD_IMAGE; fi
+	nested_boot "$suite" "$limit" "$parameters" "$@"
+	booted "$suite"
+	cp "$LOGS/$suite".{console,out,command,qemu,guest} "$RESULTS/"
+	host=$(splat "$LOGS/$suite.guest")
+	if [[ $host ]]; then PROBLEM=${PROBLEM:-"the guest's kernel reported: $host"}; fi
+	host=$(grep -a -A1 '^# QEMU ended' "$LOGS/$suite.out") || :
+	if [[ $host ]]; then PROBLEM=${PROBLEM:-"the guest of the host did not end well: ${host//$'\n'/ }"}; fi
 	if [[ ! $PROBLEM ]] && ! grep -q '^imstest: done, exit' "$RESULTS/$suite.out"; then
 		PROBLEM="the guest '$suite' powered down before its tests had ended"
 	fi
@@ -85,7 +209,7 @@ collect() {
 
 show_logs() {
 	local log
-	for log in "$RESULTS/$1".{out,console,qemu}; do
+	for log in "$RESULTS/$1".{out,console,guest,qemu}; do
 		if [[ -s $log ]]; then
 			say "  the last lines of $log:"
 			tail -n 30 "$log" | sed 's/^/  | /'
@@ -98,7 +222,7 @@ record() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$RESULTS/results"; }
 # mutant PATCH NAME
 mutant() {
 	local patch=$1 name=$2
-	local TESTS=$TESTS IMAGE=$IMAGE INITRD=$INITRD ONLY LONG='' QUIET=1 says
+	local TESTS=$TESTS IMAGE=$IMAGE INITRD=$INITRD Q=$Q QEMU=$QEMU ONLY LONG='' QUIET=1 says
 	local all=$RESULTS RESULTS=$RESULTS/${2//./-}
 	ONLY=$(sed -n 's/^Test: *//p' "$patch")
 	says=$(sed -n 's/^Says: *//p' "$patch")
@@ -145,6 +269,8 @@ mutant_image() {
 		if ! patch -d "$TMP/mutant" -p1 -s --fuzz=0 <"$1" >"$LOGS/apply.log" 2>&1; then
 			PROBLEM="does not apply"
 		fi
+		qemu_folder
+		qemu_image
 	else
 		tree_commit "$K/tree" "$TIP" "$1"
 		commit=$COMMIT

@@ -7,8 +7,8 @@
  * as long as one of them is not idle. So a difference of two readings is the
  * number of instructions between them, if the other CPUs are idle.
  *
- * The driver takes the first pci-ims device, counts when it is bound and
- * prints a line for each operation into the kernel's log:
+ * The driver takes the first pci-ims device and the first large one, counts
+ * when it is bound and prints a line for each operation into the kernel's log:
  *
  *	bench: KIND MEDIAN MINIMUM MAXIMUM OPERATION
  *
@@ -27,8 +27,11 @@
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
 #include <linux/module.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
 #include <linux/msi.h>
 #include <linux/pci.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/workqueue.h>
@@ -36,15 +39,26 @@
 #include <asm/msr.h>
 #include <asm/tsc.h>
 
+#ifdef BENCH_IMS
+#include <linux/pci-ims.h>
+#endif
+
 #include "pci-ims-regs.h"
 
 /* The first rounds fill caches: those of the allocators, the domain */
 #define BENCH_WARMUP	20
 #define BENCH_ROUNDS	101
 
+static int rounds = BENCH_ROUNDS;
+module_param(rounds, int, 0400);
+MODULE_PARM_DESC(rounds, "Rounds to count, at most 101. With fewer there is no warm-up.");
+
 /* The counting runs on one CPU, interrupts move from there to the other one */
 #define BENCH_CPU	0
 #define BENCH_OTHER	1
+
+/* Interrupts on one device, of 65536 remapping table entries for all */
+#define BENCH_MANY	60000
 
 /* Vectors for the operations on all vectors of a device */
 #define BENCH_VECTORS	8
@@ -217,11 +231,10 @@ static int bench_compare(const void *a, const void *b)
 	return cmp_int(*(const u64 *)a, *(const u64 *)b);
 }
 
-static void bench_print(const char *kind, const char *name, u64 *counts)
+static void bench_print(const char *kind, const char *name, u64 *counts, unsigned int nr)
 {
-	sort(counts, BENCH_ROUNDS, sizeof(*counts), bench_compare, NULL);
-	pr_info("%s %llu %llu %llu %s\n", kind, counts[BENCH_ROUNDS / 2], counts[0],
-		counts[BENCH_ROUNDS - 1], name);
+	sort(counts, nr, sizeof(*counts), bench_compare, NULL);
+	pr_info("%s %llu %llu %llu %s\n", kind, counts[nr / 2], counts[0], counts[nr - 1], name);
 }
 
 static int bench_kind(struct bench *bench, const struct bench_kind *kind)
@@ -229,7 +242,7 @@ static int bench_kind(struct bench *bench, const struct bench_kind *kind)
 	u64 count[BENCH_OPS];
 	int round, ret, op;
 
-	for (round = -BENCH_WARMUP; round < BENCH_ROUNDS; round++) {
+	for (round = rounds < BENCH_ROUNDS ? 0 : -BENCH_WARMUP; round < rounds; round++) {
 		ret = bench_round(bench, kind, count);
 		if (ret)
 			return ret;
@@ -237,7 +250,7 @@ static int bench_kind(struct bench *bench, const struct bench_kind *kind)
 			bench->counts[op][round] = count[op];
 	}
 	for (op = 0; op < BENCH_OPS; op++)
-		bench_print(kind->name, bench_names[op], bench->counts[op]);
+		bench_print(kind->name, bench_names[op], bench->counts[op], rounds);
 	return 0;
 }
 
@@ -267,7 +280,7 @@ static int bench_vectors(struct bench *bench)
 	u64 *alloc = bench->counts[0], *free = bench->counts[1], count;
 	int round, ret;
 
-	for (round = -BENCH_WARMUP; round < BENCH_ROUNDS; round++) {
+	for (round = rounds < BENCH_ROUNDS ? 0 : -BENCH_WARMUP; round < rounds; round++) {
 		count = bench_count(bench, ret = pci_alloc_irq_vectors(bench->pdev, BENCH_VECTORS,
 								       BENCH_VECTORS, PCI_IRQ_MSIX));
 		if (ret < 0)
@@ -277,8 +290,8 @@ static int bench_vectors(struct bench *bench)
 		free[max(round, 0)] = bench_count(bench, pci_free_irq_vectors(bench->pdev));
 		bench_settle();
 	}
-	bench_print("msix", "pci_alloc_irq_vectors(), 8", alloc);
-	bench_print("msix", "pci_free_irq_vectors(), 8", free);
+	bench_print("msix", "pci_alloc_irq_vectors(), 8", alloc, rounds);
+	bench_print("msix", "pci_free_irq_vectors(), 8", free, rounds);
 	return 0;
 }
 
@@ -302,58 +315,6 @@ static int bench_msix(struct bench *bench)
  * IMS
  */
 #ifdef BENCH_IMS
-static void __iomem *bench_slot(struct irq_data *data)
-{
-	return irq_data_get_msi_desc(data)->data.dcookie.iobase;
-}
-
-static void bench_irq_mask(struct irq_data *data)
-{
-	void __iomem *slot = bench_slot(data);
-
-	writel(PCI_IMS_CTRL_MASK, slot + PCI_IMS_SLOT_CTRL);
-	/* It is done when this returns, as for MSI-X */
-	readl(slot + PCI_IMS_SLOT_CTRL);
-}
-
-static void bench_irq_unmask(struct irq_data *data)
-{
-	writel(0, bench_slot(data) + PCI_IMS_SLOT_CTRL);
-}
-
-static void bench_write_msi_msg(struct irq_data *data, struct msi_msg *msg)
-{
-	void __iomem *slot = bench_slot(data);
-
-	/* Only written while the slot is masked: on activation, and to clear it */
-	writel(PCI_IMS_CTRL_MASK, slot + PCI_IMS_SLOT_CTRL);
-	writel(msg->address_lo, slot + PCI_IMS_SLOT_ADDR_LO);
-	writel(msg->address_hi, slot + PCI_IMS_SLOT_ADDR_HI);
-	writel(msg->data, slot + PCI_IMS_SLOT_DATA);
-	readl(slot + PCI_IMS_SLOT_CTRL);
-}
-
-static void bench_prepare_desc(struct irq_domain *domain, msi_alloc_info_t *arg,
-			       struct msi_desc *desc)
-{
-	struct msi_domain_info *info = domain->host_data;
-	struct bench *bench = info->data;
-
-	desc->data.dcookie.iobase = bench->slots + desc->msi_index * PCI_IMS_SLOT_SIZE;
-}
-
-static const struct msi_domain_template bench_template = {
-	.chip = {
-		.irq_mask		= bench_irq_mask,
-		.irq_unmask		= bench_irq_unmask,
-		.irq_write_msi_msg	= bench_write_msi_msg,
-	},
-
-	.ops = {
-		.prepare_desc		= bench_prepare_desc,
-	},
-};
-
 static struct msi_map bench_ims_alloc(struct bench *bench)
 {
 	return pci_ims_alloc_irq(bench->pdev, NULL, NULL);
@@ -364,27 +325,140 @@ static void bench_ims_free(struct bench *bench, struct msi_map map)
 	pci_ims_free_irq(bench->pdev, map);
 }
 
-static const struct bench_kind bench_ims_kind = {
-	.name	= "ims",
+static const struct bench_kind bench_slots_kind = {
+	.name	= "slots",
 	.alloc	= bench_ims_alloc,
 	.free	= bench_ims_free,
 };
 
-static int bench_ims(struct bench *bench)
+static int bench_slots_create(struct bench *bench)
 {
-	int ret;
+	struct pci_ims_slot_array array = {
+		.base		= bench->slots,
+		.nr_slots	= readl(bench->regs + PCI_IMS_NSLOTS),
+	};
 
-	ret = pci_create_ims_domain(bench->pdev, &bench_template,
-				    readl(bench->regs + PCI_IMS_NSLOTS), bench);
+	return pci_ims_slot_array_create(bench->pdev, &array);
+}
+
+static int bench_slots(struct bench *bench)
+{
+	int ret = bench_slots_create(bench);
+
 	/* Not on each kind of remapping unit */
 	if (ret)
 		return ret == -EOPNOTSUPP ? 0 : ret;
-	ret = bench_kind(bench, &bench_ims_kind);
+	ret = bench_kind(bench, &bench_slots_kind);
+	pci_remove_ims_domain(bench->pdev);
+	return ret;
+}
+
+static const struct bench_kind bench_queues_kind = {
+	.name	= "queue",
+	.alloc	= bench_ims_alloc,
+	.free	= bench_ims_free,
+};
+
+/* A slot is the queue: one with as much to write as an array has */
+static void bench_queue_write(struct pci_dev *pdev, unsigned int index,
+			      union msi_instance_cookie icookie, const struct msi_msg *msg)
+{
+	struct bench *bench = pci_get_drvdata(pdev);
+	void __iomem *slot = bench->slots + index * PCI_IMS_SLOT_SIZE;
+
+	writel(PCI_IMS_CTRL_MASK, slot + PCI_IMS_SLOT_CTRL);
+	writel(msg ? msg->address_lo : 0, slot + PCI_IMS_SLOT_ADDR_LO);
+	writel(msg ? msg->address_hi : 0, slot + PCI_IMS_SLOT_ADDR_HI);
+	writel(msg ? msg->data : 0, slot + PCI_IMS_SLOT_DATA);
+	readl(slot + PCI_IMS_SLOT_CTRL);
+	if (msg)
+		writel(0, slot + PCI_IMS_SLOT_CTRL);
+}
+
+static int bench_queues(struct bench *bench)
+{
+	struct pci_ims_queue_store store = {
+		.nr_queues	= readl(bench->regs + PCI_IMS_NSLOTS),
+		.write_msg	= bench_queue_write,
+	};
+	int ret = pci_ims_queue_store_create(bench->pdev, &store);
+
+	if (ret)
+		return ret == -EOPNOTSUPP ? 0 : ret;
+	ret = bench_kind(bench, &bench_queues_kind);
+	pci_remove_ims_domain(bench->pdev);
+	return ret;
+}
+
+static int bench_ims(struct bench *bench)
+{
+	int ret = bench_slots(bench);
+
+	return ret ?: bench_queues(bench);
+}
+
+/* The 600th, and each 5,000th */
+static bool bench_many_step(unsigned int nr)
+{
+	return nr == 600 || nr % 5000 == 0;
+}
+
+static u64 bench_free_memory(void)
+{
+	struct sysinfo info;
+
+	/* What is freed by RCU */
+	rcu_barrier();
+	bench_settle();
+	si_meminfo(&info);
+	return (u64)info.freeram * info.mem_unit;
+}
+
+/* As many interrupts as an IMS can have on one device, none of which is requested */
+static int bench_many(struct bench *bench)
+{
+	u64 memory, *counts = bench->counts[0];
+	unsigned int nr, round = 0;
+	struct msi_map map;
+	char name[40];
+	int ret;
+
+	ret = bench_slots_create(bench);
+	if (ret)
+		return ret == -EOPNOTSUPP ? 0 : ret;
+
+	memory = bench_free_memory();
+	for (nr = 1; nr <= BENCH_MANY; nr++) {
+		u64 count = bench_count(bench, map = bench_ims_alloc(bench));
+
+		if (map.index < 0)
+			break;
+
+		/* Those before a number that is printed, and that one */
+		if (bench_many_step(nr + BENCH_ROUNDS - 1) || round) {
+			counts[round++] = count;
+			if (round == BENCH_ROUNDS) {
+				snprintf(name, sizeof(name), "allocation %u", nr);
+				bench_print("many", name, counts, round);
+				round = 0;
+			}
+		}
+		cond_resched();
+	}
+	ret = map.index < 0 && map.index != -ENOSPC ? map.index : 0;
+	nr--;
+	memory -= bench_free_memory();
+	pr_info("memory %llu 0 0 bytes for each of %u\n", div_u64(memory, nr), nr);
 	pci_remove_ims_domain(bench->pdev);
 	return ret;
 }
 #else
 static int bench_ims(struct bench *bench)
+{
+	return 0;
+}
+
+static int bench_many(struct bench *bench)
 {
 	return 0;
 }
@@ -404,19 +478,19 @@ static long bench_run(void *data)
 	int ret;
 
 	bench_calibrate(bench);
+	if (readl(bench->regs + PCI_IMS_NSLOTS) > BENCH_MANY)
+		return bench_many(bench);
 	ret = bench_msix(bench);
 	return ret ?: bench_ims(bench);
 }
 
+/* Which devices have been counted */
+static bool bench_devices[2];
+
 static int bench_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-	static bool found;
+	bool many;
 	int ret;
-
-	/* One device is enough */
-	if (found)
-		return -ENODEV;
-	found = true;
 
 	struct bench *bench __free(kfree) = kzalloc_obj(*bench);
 	if (!bench)
@@ -430,8 +504,15 @@ static int bench_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	bench->slots = pcim_iomap(pdev, PCI_IMS_BAR_SLOTS, 0);
 	if (!bench->regs || !bench->slots)
 		return -ENOMEM;
-	pci_set_master(pdev);
 
+	/* One device of each kind is enough */
+	many = readl(bench->regs + PCI_IMS_NSLOTS) > BENCH_MANY;
+	if (bench_devices[many] || (many && rounds < BENCH_ROUNDS))
+		return -ENODEV;
+	bench_devices[many] = true;
+	pci_set_master(pdev);
+	pci_set_drvdata(pdev, bench);
+	rounds = clamp(rounds, 1, BENCH_ROUNDS);
 	ret = work_on_cpu(BENCH_CPU, bench_run, bench);
 	pr_info("done, %d\n", ret);
 	return ret;

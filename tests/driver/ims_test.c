@@ -7,6 +7,8 @@
  * triggers the interrupts itself: it maps the device's registers.
  */
 #include <linux/cleanup.h>
+#include <linux/delay.h>
+#include <linux/dma-mapping.h>
 #include <linux/fs.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -18,29 +20,51 @@
 #include <linux/msi.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/pci-ims.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
 
 #include "ims_test.h"
+#include "irte-control-regs.h"
 #include "pci-ims-regs.h"
+
+/**
+ * struct ims_queue - Context of a queue, in memory
+ * @addr_lo:	Address, bits 31:0
+ * @addr_hi:	Address, bits 63:32
+ * @data:	Data
+ * @ctrl:	Control word
+ */
+struct ims_queue {
+	__le32	addr_lo;
+	__le32	addr_hi;
+	__le32	data;
+	__le32	ctrl;
+};
 
 /**
  * struct ims_dev - A device that the driver is bound to
  * @ref:	One reference for the binding, one for the open file
  * @lock:	Serialises ioctls, close, reset and unbinding, protects @pdev,
- *		@sources, @nmsix, @sata, @opened and @domain
+ *		@queues, @queues_dma, @sources, @nmsix, @msi, @nmsi, @opened, @domain
+ *		and @store
  * @misc:	The character device
  * @pdev:	The PCI device, NULL: unbound
  * @regs:	Registers
  * @slots:	Slot array
  * @store_lock:	Serialises the accesses to the slot array
+ * @queues:	Queue memory, NULL: not used yet. It has a context for each slot, and is
+ *		there until the driver is unbound and the kernel has removed the domain.
+ * @queues_dma:	The same for the device
  * @sources:	Sources that have been allocated, by number
  * @nmsix:	Number of allocated MSI-X vectors
- * @sata:	The device of IMS_TEST_SRC_MSI, NULL: not allocated
+ * @msi:	The device of IMS_TEST_SRC_MSI, NULL: not allocated
+ * @nmsi:	Number of its messages
  * @opened:	There is an open file
  * @domain:	There is an IMS domain
+ * @store:	Its store
  */
 struct ims_dev {
 	struct kref		ref;
@@ -51,23 +75,29 @@ struct ims_dev {
 	void __iomem		*regs;
 	void __iomem		*slots;
 	raw_spinlock_t		store_lock;
+	struct ims_queue	*queues;
+	dma_addr_t		queues_dma;
 	struct xarray		sources;
 	unsigned int		nmsix;
-	struct pci_dev		*sata;
+	struct pci_dev		*msi;
+	unsigned int		nmsi;
 	bool			opened;
 	bool			domain;
+	enum ims_test_store	store;
 };
 
 /**
- * struct ims_source - A slot or MSI-X entry that has been allocated once
+ * struct ims_source - A slot, queue or MSI-X entry that has been allocated once
  * @ims:	Device
  * @source:	Number of the source
  * @virq:	Linux interrupt number, 0: not allocated
  * @requested:	The handler is installed
  * @disabled:	disable_irq() has been called
+ * @unlazy:	IMS_TEST_UNLAZY was asked for
  * @received:	Interrupts received on each CPU since the allocation
  * @unexpected:	Calls of the handler that should not have been, since the file
  *		was opened
+ * @writes:	Writes to the context of a queue since the allocation
  * @name:	Name in /proc/interrupts
  *
  * It lives until the driver is unbound and the file is closed, so that a handler
@@ -79,13 +109,15 @@ struct ims_source {
 	unsigned int	virq;
 	bool		requested;
 	bool		disabled;
+	bool		unlazy;
 	u64		received[IMS_TEST_CPUS];
 	u64		unexpected;
+	u32		writes;
 	char		name[32];
 };
 
 /*
- * The store
+ * A store of the driver's own
  */
 static void __iomem *ims_test_slot(struct irq_data *data)
 {
@@ -140,6 +172,15 @@ static void ims_test_write_msi_msg(struct irq_data *data, struct msi_msg *msg)
 	desc->msg = *msg;
 }
 
+/* There is no one else to take the mask of the device's slot away */
+static void ims_test_write_unmasked(struct irq_data *data, struct msi_msg *msg)
+{
+	ims_test_set_mask(data, true);
+	ims_test_write_msi_msg(data, msg);
+	if (msg->address_lo)
+		ims_test_set_mask(data, false);
+}
+
 static void ims_test_prepare_desc(struct irq_domain *domain, msi_alloc_info_t *arg,
 				  struct msi_desc *desc)
 {
@@ -147,6 +188,59 @@ static void ims_test_prepare_desc(struct irq_domain *domain, msi_alloc_info_t *a
 	struct ims_dev *ims = info->data;
 
 	desc->data.dcookie.iobase = ims->slots + desc->msi_index * PCI_IMS_SLOT_SIZE;
+}
+
+/*
+ * Queue memory, which the device reads whenever it wants to
+ */
+static void ims_test_write_queue(struct pci_dev *pdev, unsigned int index,
+				 union msi_instance_cookie icookie, const struct msi_msg *msg)
+{
+	static const struct msi_msg none;
+	struct ims_dev *ims = pci_get_drvdata(pdev);
+	struct ims_source *src = xa_load(&ims->sources, index | PCI_IMS_SRC_QUEUE);
+	struct ims_queue *queue = &ims->queues[index];
+
+	/* As long as a command to a device may take */
+	usleep_range(100, 200);
+
+	/* The device must not use one half of the message without the other */
+	WRITE_ONCE(queue->ctrl, 0);
+	dma_wmb();
+	queue->addr_lo = cpu_to_le32(msg ? msg->address_lo : none.address_lo);
+	queue->addr_hi = cpu_to_le32(msg ? msg->address_hi : none.address_hi);
+	queue->data = cpu_to_le32(msg ? msg->data : none.data);
+	dma_wmb();
+	if (msg)
+		WRITE_ONCE(queue->ctrl, cpu_to_le32(PCI_IMS_QUEUE_VALID));
+	if (src)
+		src->writes++;
+}
+
+static int ims_test_alloc_queues(struct ims_dev *ims)
+{
+	u32 nr = readl(ims->regs + PCI_IMS_NSLOTS);
+
+	if (!ims->queues)
+		ims->queues = dmam_alloc_coherent(&ims->pdev->dev, nr * sizeof(*ims->queues),
+						  &ims->queues_dma, GFP_KERNEL);
+	return ims->queues ? 0 : -ENOMEM;
+}
+
+/* From nothing, as after a reset */
+static void ims_test_start_queues(struct ims_dev *ims)
+{
+	u32 nr = readl(ims->regs + PCI_IMS_NSLOTS);
+
+	memset(ims->queues, 0, nr * sizeof(*ims->queues));
+	writel(lower_32_bits(ims->queues_dma), ims->regs + PCI_IMS_QUEUE_BASE_LO);
+	writel(upper_32_bits(ims->queues_dma), ims->regs + PCI_IMS_QUEUE_BASE_HI);
+	writel(nr, ims->regs + PCI_IMS_QUEUE_COUNT);
+}
+
+static void ims_test_stop_queues(struct ims_dev *ims)
+{
+	writel(0, ims->regs + PCI_IMS_QUEUE_COUNT);
 }
 
 /*
@@ -191,13 +285,26 @@ static irqreturn_t ims_test_handler(int irq, void *data)
 		WRITE_ONCE(src->received[cpu], src->received[cpu] + 1);
 	else
 		WRITE_ONCE(src->unexpected, src->unexpected + 1);
-	writel(src->source, src->ims->regs + PCI_IMS_ACK);
+	/* That of another device is none of its sources */
+	if (src->source < IMS_TEST_SRC_MSI)
+		writel(src->source, src->ims->regs + PCI_IMS_ACK);
 	return IRQ_HANDLED;
 }
 
 static bool ims_test_is_slot(struct ims_source *src)
 {
 	return !(src->source & PCI_IMS_SRC_MSIX);
+}
+
+/* The slot or queue at @index of the store */
+static u32 ims_test_number(struct ims_dev *ims, unsigned int index)
+{
+	return ims->store == IMS_TEST_QUEUES ? index | PCI_IMS_SRC_QUEUE : index;
+}
+
+static unsigned int ims_test_index(u32 source)
+{
+	return source & ~PCI_IMS_SRC_KIND;
 }
 
 static struct ims_source *ims_test_find(struct ims_dev *ims, u32 source)
@@ -231,7 +338,7 @@ static int ims_test_add(struct ims_dev *ims, u32 source, unsigned int virq)
 		.unexpected	= src->unexpected,
 	};
 	snprintf(src->name, sizeof(src->name), "ims_test-%s%u",
-		 ims_test_is_slot(src) ? "" : "msix-", source & ~PCI_IMS_SRC_MSIX);
+		 ims_test_is_slot(src) ? "" : "msix-", ims_test_index(source));
 	return 0;
 }
 
@@ -257,6 +364,7 @@ static int ims_test_request(struct ims_dev *ims, const struct ims_test_source *a
 		return ret;
 	}
 	src->disabled = flags;
+	src->unlazy = arg->flags & IMS_TEST_UNLAZY;
 	return 0;
 }
 
@@ -269,6 +377,7 @@ static int ims_test_release(struct ims_source *src)
 	free_irq(src->virq, src);
 	WRITE_ONCE(src->requested, false);
 	src->disabled = false;
+	src->unlazy = false;
 	return 0;
 }
 
@@ -303,6 +412,10 @@ static int ims_test_rewrite(struct ims_source *src)
 
 	if (!src || !ims_test_is_slot(src))
 		return -ENOENT;
+	if (src->ims->store != IMS_TEST_CHIP) {
+		pci_ims_restore_irqs(src->ims->pdev);
+		return 0;
+	}
 
 	data = irq_get_irq_data(src->virq);
 	msg = irq_data_get_msi_desc(data)->msg;
@@ -322,6 +435,23 @@ static int ims_test_stats(struct ims_dev *ims, struct ims_test_stats *arg)
 	for (cpu = 0; cpu < IMS_TEST_CPUS; cpu++)
 		arg->received[cpu] = READ_ONCE(src->received[cpu]);
 	arg->unexpected = READ_ONCE(src->unexpected);
+	return 0;
+}
+
+static int ims_test_queue(struct ims_dev *ims, struct ims_test_queue *arg)
+{
+	struct ims_source *src = xa_load(&ims->sources, arg->source);
+	const struct ims_queue *queue;
+
+	if (!src || (arg->source & PCI_IMS_SRC_KIND) != PCI_IMS_SRC_QUEUE)
+		return -ENOENT;
+
+	queue = &ims->queues[ims_test_index(arg->source)];
+	arg->addr_lo = le32_to_cpu(queue->addr_lo);
+	arg->addr_hi = le32_to_cpu(queue->addr_hi);
+	arg->data = le32_to_cpu(queue->data);
+	arg->ctrl = le32_to_cpu(queue->ctrl);
+	arg->writes = src->writes;
 	return 0;
 }
 
@@ -376,7 +506,36 @@ static int ims_test_spoil(struct msi_domain_template *template, u32 variant)
 	return 0;
 }
 
-static int ims_test_create_domain(struct ims_dev *ims, const struct ims_test_domain *arg)
+static int ims_test_create_slots(struct ims_dev *ims, u32 nr)
+{
+	const struct pci_ims_slot_array array = {
+		.base		= ims->slots,
+		.nr_slots	= nr,
+	};
+
+	return pcim_ims_slot_array_create(ims->pdev, &array);
+}
+
+static int ims_test_create_queues(struct ims_dev *ims, u32 nr)
+{
+	const struct pci_ims_queue_store store = {
+		.nr_queues	= nr,
+		.write_msg	= ims_test_write_queue,
+	};
+	int ret;
+
+	/* First, so that it goes after the domain */
+	ret = ims_test_alloc_queues(ims);
+	if (ret)
+		return ret;
+
+	ret = pcim_ims_queue_store_create(ims->pdev, &store);
+	if (!ret)
+		ims_test_start_queues(ims);
+	return ret;
+}
+
+static int ims_test_create_chip(struct ims_dev *ims, const struct ims_test_domain *arg)
 {
 	int ret;
 
@@ -385,14 +544,43 @@ static int ims_test_create_domain(struct ims_dev *ims, const struct ims_test_dom
 	if (!template)
 		return -ENOMEM;
 
+	if (arg->store == IMS_TEST_NO_MASK_STORE) {
+		template->chip.irq_mask = NULL;
+		template->chip.irq_unmask = NULL;
+		template->chip.irq_write_msi_msg = ims_test_write_unmasked;
+		template->info.flags = MSI_FLAG_STORE_NO_MASK;
+	}
 	ret = ims_test_spoil(template, arg->variant);
 	if (ret)
 		return ret;
 
-	ret = pci_create_ims_domain(ims->pdev, template, arg->hwsize, ims);
-	if (!ret)
-		ims->domain = true;
-	return ret;
+	return pci_create_ims_domain(ims->pdev, template, arg->hwsize, ims);
+}
+
+static int ims_test_create_store(struct ims_dev *ims, const struct ims_test_domain *arg)
+{
+	switch (arg->store) {
+	case IMS_TEST_SLOTS:
+		return ims_test_create_slots(ims, arg->hwsize);
+	case IMS_TEST_QUEUES:
+		return ims_test_create_queues(ims, arg->hwsize);
+	case IMS_TEST_CHIP:
+	case IMS_TEST_NO_MASK_STORE:
+		return ims_test_create_chip(ims, arg);
+	default:
+		return -EDOM;
+	}
+}
+
+static int ims_test_create_domain(struct ims_dev *ims, const struct ims_test_domain *arg)
+{
+	int ret = ims_test_create_store(ims, arg);
+
+	if (ret)
+		return ret;
+	ims->domain = true;
+	ims->store = arg->store;
+	return 0;
 }
 
 static int ims_test_remove_domain(struct ims_dev *ims)
@@ -401,6 +589,7 @@ static int ims_test_remove_domain(struct ims_dev *ims)
 		return -EBUSY;
 
 	pci_remove_ims_domain(ims->pdev);
+	ims_test_stop_queues(ims);
 	ims->domain = false;
 	return 0;
 }
@@ -409,6 +598,7 @@ static int ims_test_alloc(struct ims_dev *ims, struct ims_test_alloc *arg)
 {
 	union msi_instance_cookie icookie = { .value = arg->cookie };
 	struct msi_map map;
+	u32 source;
 	int ret;
 
 	struct irq_affinity_desc *affdesc __free(kfree) = kzalloc_obj(*affdesc);
@@ -426,14 +616,15 @@ static int ims_test_alloc(struct ims_dev *ims, struct ims_test_alloc *arg)
 	if (map.index < 0)
 		return map.index;
 
-	ret = ims_test_add(ims, map.index, map.virq);
+	source = ims_test_number(ims, map.index);
+	ret = ims_test_add(ims, source, map.virq);
 	if (ret) {
 		pci_ims_free_irq(ims->pdev, map);
 		return ret;
 	}
 
 	arg->cookie = irq_get_msi_desc(map.virq)->data.icookie.value;
-	arg->index = map.index;
+	arg->source = source;
 	arg->virq = map.virq;
 	return 0;
 }
@@ -447,9 +638,84 @@ static int ims_test_free(struct ims_dev *ims, struct ims_source *src)
 	if (src->requested)
 		return -EBUSY;
 
-	map = (struct msi_map){ .index = src->source, .virq = src->virq };
+	map = (struct msi_map){ .index = ims_test_index(src->source), .virq = src->virq };
 	src->virq = 0;
 	pci_ims_free_irq(ims->pdev, map);
+	return 0;
+}
+
+static int ims_test_note_batch(struct ims_dev *ims, const struct msi_map *maps, u32 nr)
+{
+	u32 i;
+	int ret;
+
+	for (i = 0; i < nr; i++) {
+		ret = ims_test_add(ims, ims_test_number(ims, maps[i].index), maps[i].virq);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void ims_test_forget_batch(struct ims_dev *ims, const struct msi_map *maps, u32 nr)
+{
+	struct ims_source *src;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		src = ims_test_find(ims, ims_test_number(ims, maps[i].index));
+		if (src)
+			src->virq = 0;
+	}
+	pci_ims_free_irqs(ims->pdev, maps, nr);
+}
+
+static int ims_test_batch(struct ims_dev *ims, struct ims_test_batch *arg)
+{
+	struct irq_affinity affd = { };
+	bool spread = arg->flags & IMS_TEST_SPREAD;
+	int ret;
+
+	if (arg->flags & ~(IMS_TEST_SPREAD | IMS_TEST_MANAGED) || arg->nr > PCI_IMS_MAX_SLOTS)
+		return -EINVAL;
+
+	struct msi_map *maps __free(kvfree) = kvcalloc(arg->nr + 1, sizeof(*maps), GFP_KERNEL);
+	if (!maps)
+		return -ENOMEM;
+
+	ret = pci_ims_alloc_irqs(ims->pdev, maps, arg->nr, NULL, spread ? &affd : NULL,
+				 arg->flags & IMS_TEST_MANAGED);
+	if (ret)
+		return ret;
+
+	ret = ims_test_note_batch(ims, maps, arg->nr);
+	if (ret)
+		ims_test_forget_batch(ims, maps, arg->nr);
+	arg->first = ims_test_number(ims, maps[0].index);
+	return ret;
+}
+
+/* All slots, however they were allocated */
+static int ims_test_unbatch(struct ims_dev *ims)
+{
+	struct ims_source *src;
+	unsigned long idx;
+	u32 nr = 0;
+
+	struct msi_map *maps __free(kvfree) = kvcalloc(PCI_IMS_MAX_SLOTS, sizeof(*maps), GFP_KERNEL);
+	if (!maps)
+		return -ENOMEM;
+
+	xa_for_each_range(&ims->sources, idx, src, 0, PCI_IMS_SRC_MSIX - 1) {
+		if (src->requested)
+			return -EBUSY;
+		if (src->virq)
+			maps[nr++] = (struct msi_map){
+				.index	= ims_test_index(idx),
+				.virq	= src->virq,
+			};
+	}
+	ims_test_forget_batch(ims, maps, nr);
 	return 0;
 }
 
@@ -501,50 +767,72 @@ static int ims_test_msix(struct ims_dev *ims, u32 nvec)
 	return 0;
 }
 
+static struct pci_dev *ims_test_msi_device(void)
+{
+	return pci_get_device(PCI_IMS_VENDOR_ID, IRTE_CONTROL_DEVICE_ID, NULL) ? :
+	       pci_get_class(PCI_CLASS_STORAGE_SATA_AHCI, NULL);
+}
+
 static int ims_test_free_msi(struct ims_dev *ims)
 {
-	struct ims_source *src = ims_test_find(ims, IMS_TEST_SRC_MSI);
+	struct ims_source *src;
+	unsigned int i;
 
-	if (!ims->sata)
+	if (!ims->msi)
 		return 0;
-	if (src && src->requested)
-		return -EBUSY;
-	if (src)
-		src->virq = 0;
-	pci_free_irq_vectors(ims->sata);
-	pci_disable_device(ims->sata);
-	pci_dev_put(ims->sata);
-	ims->sata = NULL;
+	for (i = 0; i < ims->nmsi; i++) {
+		src = ims_test_find(ims, i + IMS_TEST_SRC_MSI);
+		if (src && src->requested)
+			return -EBUSY;
+	}
+	for (i = 0; i < ims->nmsi; i++) {
+		src = ims_test_find(ims, i + IMS_TEST_SRC_MSI);
+		if (src)
+			src->virq = 0;
+	}
+	pci_free_irq_vectors(ims->msi);
+	pci_disable_device(ims->msi);
+	pci_dev_put(ims->msi);
+	ims->msi = NULL;
 	return 0;
 }
 
 static int ims_test_msi(struct ims_dev *ims, u32 nvec)
 {
+	unsigned int i;
 	int ret;
 
 	if (!nvec)
 		return ims_test_free_msi(ims);
-	if (ims->sata)
+	if (ims->msi)
 		return -EALREADY;
+	if (nvec > IRTE_CONTROL_MESSAGES)
+		return -EDOM;
 
-	struct pci_dev *sata __free(pci_dev_put) = pci_get_class(PCI_CLASS_STORAGE_SATA_AHCI, NULL);
-	if (!sata)
+	struct pci_dev *pdev __free(pci_dev_put) = ims_test_msi_device();
+	if (!pdev)
 		return -ENODEV;
 
-	ret = pci_enable_device(sata);
+	ret = pci_enable_device(pdev);
 	if (ret)
 		return ret;
-	ret = pci_alloc_irq_vectors(sata, 1, 1, PCI_IRQ_MSI);
+	pci_set_master(pdev);
+	ret = pci_alloc_irq_vectors(pdev, nvec, nvec, PCI_IRQ_MSI);
 	if (ret < 0) {
-		pci_disable_device(sata);
+		pci_disable_device(pdev);
 		return ret;
 	}
 
-	ims->sata = no_free_ptr(sata);
-	ret = ims_test_add(ims, IMS_TEST_SRC_MSI, pci_irq_vector(ims->sata, 0));
-	if (ret)
-		ims_test_free_msi(ims);
-	return ret;
+	ims->msi = no_free_ptr(pdev);
+	ims->nmsi = nvec;
+	for (i = 0; i < nvec; i++) {
+		ret = ims_test_add(ims, i + IMS_TEST_SRC_MSI, pci_irq_vector(ims->msi, i));
+		if (ret) {
+			ims_test_free_msi(ims);
+			return ret;
+		}
+	}
+	return 0;
 }
 
 static void ims_test_release_all(struct ims_dev *ims)
@@ -579,8 +867,10 @@ static void ims_test_free_all(struct ims_dev *ims)
 union ims_test_arg {
 	struct ims_test_domain	domain;
 	struct ims_test_alloc	alloc;
+	struct ims_test_batch	batch;
 	struct ims_test_source	source;
 	struct ims_test_stats	stats;
+	struct ims_test_queue	queue;
 	u32			nvec;
 };
 
@@ -631,6 +921,12 @@ static int ims_test_call(struct ims_dev *ims, unsigned int cmd, union ims_test_a
 		return ims_test_stats(ims, &arg->stats);
 	case IMS_TEST_MSI:
 		return ims_test_msi(ims, arg->nvec);
+	case IMS_TEST_BATCH:
+		return ims_test_batch(ims, &arg->batch);
+	case IMS_TEST_UNBATCH:
+		return ims_test_unbatch(ims);
+	case IMS_TEST_QUEUE:
+		return ims_test_queue(ims, &arg->queue);
 	default:
 		return -ENOTTY;
 	}
@@ -733,28 +1029,28 @@ static void ims_test_reset_prepare(struct pci_dev *pdev)
 		if (!src->requested)
 			continue;
 		/* disable_irq() is lazy, an interrupt could still touch the device */
-		if (ims_test_is_slot(src))
-			ims_test_set_mask(irq_get_irq_data(src->virq), true);
+		irq_set_status_flags(src->virq, IRQ_DISABLE_UNLAZY);
 		disable_irq(src->virq);
 	}
 }
 
+/* By now the kernel has restored a slot array */
 static void ims_test_reset_done(struct pci_dev *pdev)
 {
 	struct ims_dev *ims = pci_get_drvdata(pdev);
 	struct ims_source *src;
-	struct irq_data *data;
 	unsigned long idx;
 
+	if (ims->domain && ims->store == IMS_TEST_QUEUES)
+		ims_test_start_queues(ims);
+	if (ims->store != IMS_TEST_SLOTS)
+		pci_ims_restore_irqs(pdev);
+
 	xa_for_each(&ims->sources, idx, src) {
-		if (!src->virq)
-			continue;
-		ims_test_rewrite(src);
 		if (!src->requested)
 			continue;
-		data = irq_get_irq_data(src->virq);
-		if (ims_test_is_slot(src) && !irqd_irq_masked(data))
-			ims_test_set_mask(data, false);
+		if (!src->unlazy)
+			irq_clear_status_flags(src->virq, IRQ_DISABLE_UNLAZY);
 		enable_irq(src->virq);
 	}
 
@@ -812,6 +1108,10 @@ static int ims_test_setup(struct ims_dev *ims)
 
 	if (readl(ims->regs + PCI_IMS_ID) != PCI_IMS_ID_VALUE)
 		return -ENODEV;
+
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
 
 	ims->misc.name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "ims_test-%s", pci_name(pdev));
 	if (!ims->misc.name)
@@ -879,6 +1179,7 @@ static void ims_test_remove(struct pci_dev *pdev)
 	ims_test_release_all(ims);
 	ims_test_free_msix(ims);
 	ims_test_free_msi(ims);
+	ims_test_stop_queues(ims);
 	ims->pdev = NULL;
 }
 
@@ -894,6 +1195,7 @@ static struct pci_driver ims_test_driver = {
 	.probe		= ims_test_probe,
 	.remove		= ims_test_remove,
 	.err_handler	= &ims_test_err_handler,
+	.sriov_configure = pci_sriov_configure_simple,
 };
 module_pci_driver(ims_test_driver);
 

@@ -7,14 +7,15 @@
  * the domain and the interrupts that it creates: closing the file frees them.
  * When the driver is unbound, each call on an open file fails with ENODEV.
  *
- * A *source* is numbered as in pci-ims-regs.h, and there is IMS_TEST_SRC_MSI. The errors of the kernel
- * functions come back unchanged. Of its own the driver fails with
+ * A *source* is numbered as in pci-ims-regs.h, and there is IMS_TEST_SRC_MSI. What is
+ * said of slots holds for queues as well, with the store IMS_TEST_QUEUES. The errors of the
+ * kernel functions come back unchanged. Of its own the driver fails with
  *
  *	EBUSY	the source is requested, there are slots left, or, from open(),
  *		the file is open already
- *	ENOENT	the source is not allocated, not requested, or not a slot
- *	EALREADY  the source is in the wanted state, or there are MSI-X vectors
- *	EDOM	there is no such CPU or variant, or that many MSI-X vectors
+ *	ENOENT	the source is not allocated, not requested, or not a slot (or queue)
+ *	EALREADY  the source is in the wanted state, or there are vectors
+ *	EDOM	there is no such CPU, store or variant, or that many vectors
  *	EINVAL	unknown flags
  *	ENOMEM, EFAULT, ENOTTY as everywhere
  */
@@ -25,8 +26,9 @@
 #include <linux/types.h>
 
 /*
- * The MSI of the chip set's SATA controller. It cannot be masked, so the kernel keeps
- * its vector once it has one. It never arrives.
+ * The first message of MSI. It cannot be masked, so the kernel keeps its vector once it
+ * has one. Where there is the device irte-control it is one of that, which sends it when
+ * it is told to. Else it is that of the chip set's SATA controller, and never arrives.
  */
 #define IMS_TEST_SRC_MSI	0xc0000000
 
@@ -34,7 +36,23 @@
 #define IMS_TEST_CPUS		8
 
 /**
- * enum ims_test_variant - Template for the domain
+ * enum ims_test_store - Where the messages are
+ * @IMS_TEST_SLOTS:	The slot array of the PCI core
+ * @IMS_TEST_QUEUES:	The queue memory of the PCI core
+ * @IMS_TEST_CHIP:	A slot array, with an irqchip of the driver's own
+ * @IMS_TEST_NO_MASK_STORE: The same, of which the driver says that it cannot be masked
+ * @IMS_TEST_STORES:	Number of stores
+ */
+enum ims_test_store {
+	IMS_TEST_SLOTS,
+	IMS_TEST_QUEUES,
+	IMS_TEST_CHIP,
+	IMS_TEST_NO_MASK_STORE,
+	IMS_TEST_STORES,
+};
+
+/**
+ * enum ims_test_variant - Template for the domain of IMS_TEST_CHIP
  * @IMS_TEST_GOOD:		As it should be
  * @IMS_TEST_NO_MASK:		Without irq_mask()
  * @IMS_TEST_NO_UNMASK:		Without irq_unmask()
@@ -60,29 +78,47 @@ enum ims_test_variant {
 };
 
 /**
- * struct ims_test_domain - pci_create_ims_domain()
+ * struct ims_test_domain - pci_create_ims_domain() and the like
  * @hwsize:	Number of slots
  * @variant:	Template, &enum ims_test_variant
+ * @store:	Store, &enum ims_test_store. A wrong template needs IMS_TEST_CHIP.
  */
 struct ims_test_domain {
 	__u32	hwsize;
 	__u32	variant;
+	__u32	store;
 };
 
 /**
  * struct ims_test_alloc - pci_ims_alloc_irq()
  * @cookie:	Instance cookie, 0: none. Returns the one in the descriptor.
  * @cpu:	Initial affinity, -1: none
- * @index:	Returns the index of the slot
+ * @source:	Returns the number of the source
  * @virq:	Returns the Linux interrupt number
  * @managed:	1: the kernel manages the affinity, 0: user space does
  */
 struct ims_test_alloc {
 	__u64	cookie;
 	__s32	cpu;
-	__s32	index;
+	__u32	source;
 	__u32	virq;
 	__u32	managed;
+};
+
+/* Flags of IMS_TEST_BATCH: spread over the CPUs; the kernel manages the affinity */
+#define IMS_TEST_SPREAD		0x1
+#define IMS_TEST_MANAGED	0x2
+
+/**
+ * struct ims_test_batch - pci_ims_alloc_irqs()
+ * @nr:		Number of slots
+ * @flags:	IMS_TEST_SPREAD, IMS_TEST_MANAGED
+ * @first:	Returns the lowest number of a source
+ */
+struct ims_test_batch {
+	__u32	nr;
+	__u32	flags;
+	__u32	first;
 };
 
 /*
@@ -119,6 +155,24 @@ struct ims_test_stats {
 	__u64	unexpected;
 };
 
+/**
+ * struct ims_test_queue - The context of a queue
+ * @source:	Number of the source
+ * @addr_lo:	Returns the words of the context
+ * @addr_hi:	The second one
+ * @data:	The third one
+ * @ctrl:	The fourth one
+ * @writes:	Returns how often it was written since the allocation
+ */
+struct ims_test_queue {
+	__u32	source;
+	__u32	addr_lo;
+	__u32	addr_hi;
+	__u32	data;
+	__u32	ctrl;
+	__u32	writes;
+};
+
 #define IMS_TEST_MAGIC		0xb7
 
 /* Create and remove the IMS domain */
@@ -138,12 +192,21 @@ struct ims_test_stats {
 #define IMS_TEST_MASK		_IOW(IMS_TEST_MAGIC, 7, struct ims_test_source)
 #define IMS_TEST_UNMASK		_IOW(IMS_TEST_MAGIC, 8, struct ims_test_source)
 
-/* Write the message of a slot again, as after a loss of the store's content */
+/*
+ * Write the message of a slot again, as after a loss of the store's content. Unless the
+ * store is IMS_TEST_CHIP all slots that are requested are written.
+ */
 #define IMS_TEST_REWRITE	_IOW(IMS_TEST_MAGIC, 9, struct ims_test_source)
 
 #define IMS_TEST_STATS		_IOWR(IMS_TEST_MAGIC, 10, struct ims_test_stats)
 
-/* Allocate IMS_TEST_SRC_MSI, 0: free it */
+/* Allocate that many messages of MSI, from IMS_TEST_SRC_MSI on, 0: free them */
 #define IMS_TEST_MSI		_IOW(IMS_TEST_MAGIC, 11, __u32)
+/* Allocate several slots, all or none; free all slots, none of them requested */
+#define IMS_TEST_BATCH		_IOWR(IMS_TEST_MAGIC, 12, struct ims_test_batch)
+#define IMS_TEST_UNBATCH	_IO(IMS_TEST_MAGIC, 13)
+
+/* Look at the context of a queue that was allocated once */
+#define IMS_TEST_QUEUE		_IOWR(IMS_TEST_MAGIC, 14, struct ims_test_queue)
 
 #endif /* IMS_TEST_H */

@@ -5,19 +5,23 @@
  * The kernel's fault attribute fail_irq makes operations on interrupts fail: the
  * n-th one of a task (fail-nth), or any one at any time. A sweep takes an
  * interrupt from its allocation to its end, again and again, each time with the
- * next operation failing, until there is none left.
+ * next operation failing, until there is none left. Another sweep does it with each
+ * allocation of memory, by failslab.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "imstest.h"
 
 #define FAIL_IRQ	"/sys/kernel/debug/fail_irq"
+#define FAILSLAB	"/sys/kernel/debug/failslab"
 #define VECTORS		2
-#define MAX_POINTS	200
+#define MAX_POINTS	400
 
 /* What may fail: bits of "points" */
 #define FAIL_ALLOC	0x01
@@ -36,12 +40,31 @@ static void set_knob(const char *name, long val)
 	CHECK(!ret, "setting %s to %ld: %s", name, val, strerror(-ret));
 }
 
-/* No stack traces: they would count as reports of the kernel */
-static void quiet(void)
+/* What interrupts are made of comes from kmalloc() */
+static void fail_memory(bool on)
+{
+	glob_t caches;
+	size_t i;
+
+	CHECK(!glob("/sys/kernel/slab/kmalloc-*/failslab", 0, NULL, &caches), "no caches of kmalloc()");
+	for (i = 0; i < caches.gl_pathc; i++)
+		CHECK(!write_file(on ? "1" : "0", "%s", caches.gl_pathv[i]), "%s", caches.gl_pathv[i]);
+	globfree(&caches);
+	set_knob("points", on ? 0 : 0x1f);
+}
+
+/*
+ * No stack traces: they would count as reports of the kernel. And no failure of
+ * allocations, which a task's fail-nth would count as well: without a filter these
+ * are the kernel's own records of memory, too.
+ */
+void quiet(void)
 {
 	set_knob("verbose", 0);
-	set_knob("points", 0x1f);
 	set_knob("probability", 0);
+	CHECK(!write_file("0", FAILSLAB "/verbose") && !write_file("Y", FAILSLAB "/cache-filter") &&
+	      !write_file("N", FAILSLAB "/ignore-gfp-wait"), "no failslab");
+	fail_memory(false);
 }
 
 /* The next @times operations out of @points fail, whoever comes to them */
@@ -59,57 +82,33 @@ static void fail_none(void)
 	set_knob("points", 0x1f);
 }
 
-static void arm(unsigned int nth)
+/* Open all the time, as opening it takes memory, and that may be what fails */
+static int fail_nth = -1;
+
+void arm(unsigned int nth)
 {
 	char text[16];
-	int ret;
+	int len = snprintf(text, sizeof(text), "%u", nth);
 
-	snprintf(text, sizeof(text), "%u", nth);
-	ret = write_file(text, "/proc/thread-self/fail-nth");
-	CHECK(!ret, "no fail-nth: %s", strerror(-ret));
+	if (fail_nth < 0)
+		fail_nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	CHECK(fail_nth >= 0 && pwrite(fail_nth, text, len, 0) == len, "no fail-nth: %s", strerror(errno));
 }
 
 /* The operation that was to fail has failed */
 static bool has_fired(void)
 {
-	char *text = read_file("/proc/thread-self/fail-nth");
-	bool fired = text && !strtol(text, NULL, 10);
+	char text[16] = "";
 
-	free(text);
-	return fired;
+	CHECK(pread(fail_nth, text, sizeof(text) - 1, 0) > 0, "no fail-nth: %s", strerror(errno));
+	return !strtol(text, NULL, 10);
 }
 
 /*
  * What has to be the same before and after
  */
 
-/**
- * struct state - The state of an interrupt and of what it takes
- * @res:	Resources
- * @virq:	Linux interrupt number, 0: not allocated
- * @vector:	Vector, -1: none
- * @target:	Target CPU
- * @moving:	A move is in progress, or its cleanup is pending
- * @requested:	Affinity mask as requested
- * @effective:	Effective affinity mask
- * @msg:	Message
- * @irte:	Remapping table entry, index 0 to 65535 or none
- * @present:	The entry is present
- */
-struct state {
-	struct resources	res;
-	unsigned int		virq;
-	long			vector;
-	long			target;
-	bool			moving;
-	unsigned long		requested;
-	unsigned long		effective;
-	struct slot		msg;
-	struct irte		irte;
-	bool			present;
-};
-
-static unsigned long mask_of(unsigned int virq, const char *name)
+unsigned long mask_of(unsigned int virq, const char *name)
 {
 	char *text = read_file("/proc/irq/%u/%s", virq, name);
 	unsigned long mask = text ? strtoul(text, NULL, 16) : 0;
@@ -125,7 +124,7 @@ static bool is_allocated(const struct device *dev, u32 source)
 	return !call(dev, IMS_TEST_STATS, &arg) && arg.virq;
 }
 
-static void get_state(const struct device *dev, u32 source, struct state *state)
+void get_state(const struct device *dev, u32 source, struct state *state)
 {
 	memset(state, 0, sizeof(*state));
 	state->res = resources();
@@ -140,6 +139,8 @@ static void get_state(const struct device *dev, u32 source, struct state *state)
 	state->requested = mask_of(state->virq, "smp_affinity");
 	state->effective = mask_of(state->virq, "effective_affinity");
 	state->msg = message(dev, source);
+	if (source >= IMS_TEST_SRC_MSI)
+		dev = name_control();
 	state->present = find_irte(dev, irte_index(&state->msg), &state->irte);
 }
 
@@ -150,7 +151,7 @@ static bool same_state(const struct device *dev, u32 source, const struct state 
 	return !memcmp(before, after, sizeof(*after));
 }
 
-static void check_state(const struct device *dev, u32 source, const struct state *before,
+void check_state(const struct device *dev, u32 source, const struct state *before,
 			const char *what)
 {
 	struct state now;
@@ -171,18 +172,6 @@ static void check_state(const struct device *dev, u32 source, const struct state
 /*
  * The life of an interrupt
  */
-
-/**
- * struct step - One step of it
- * @name:	Name
- * @run:	Takes it. Return: 0 or -errno
- * @last:	Cannot fail: the caller is about to give up what it has
- */
-struct step {
-	const char	*name;
-	int		(*run)(const struct device *dev, u32 source);
-	bool		last;
-};
 
 static int alloc_msix(const struct device *dev, u32 source)
 {
@@ -205,13 +194,30 @@ static int alloc_ims(const struct device *dev, u32 source)
 	struct ims_test_alloc arg = { .cpu = -1 };
 	int ret = call(dev, IMS_TEST_ALLOC, &arg);
 
-	CHECK(ret || (u32)arg.index == source, "allocated slot %d, wanted %u", arg.index, source);
+	CHECK(ret || arg.source == source, "allocated source %#x, wanted %#x", arg.source, source);
 	return ret;
 }
 
 static int free_ims(const struct device *dev, u32 source)
 {
 	return call_source(dev, IMS_TEST_FREE, source);
+}
+
+/* Several messages of MSI: what fails for one of them undoes those before */
+static int alloc_block(const struct device *dev, u32 source)
+{
+	u32 nr = 4;
+
+	(void)source;
+	return call(dev, IMS_TEST_MSI, &nr);
+}
+
+static int free_block(const struct device *dev, u32 source)
+{
+	u32 nr = 0;
+
+	(void)source;
+	return call(dev, IMS_TEST_MSI, &nr);
 }
 
 static int request_it(const struct device *dev, u32 source)
@@ -224,8 +230,7 @@ static int release_it(const struct device *dev, u32 source)
 	return call_source(dev, IMS_TEST_RELEASE, source);
 }
 
-/* The old vector of the last move is given back */
-static void settle(const struct device *dev, u32 source)
+void end_move(const struct device *dev, u32 source)
 {
 	unsigned int virq;
 
@@ -235,24 +240,24 @@ static void settle(const struct device *dev, u32 source)
 	CHECK(WAIT(PATIENCE, move_done(virq)), "interrupt %u: last move does not end", virq);
 }
 
-static int move_to(const struct device *dev, u32 source, unsigned int cpu)
+int move_to(const struct device *dev, u32 source, unsigned int cpu)
 {
-	settle(dev, source);
+	end_move(dev, source);
 	return try_affinity(virq_of(dev, source), cpu);
 }
 
+/* In a sweep the last move has ended: to look would take memory, which may be what fails */
 static int move_to_0(const struct device *dev, u32 source)
 {
-	return move_to(dev, source, 0);
+	return try_affinity(virq_of(dev, source), 0);
 }
 
 static int move_to_1(const struct device *dev, u32 source)
 {
-	return move_to(dev, source, 1);
+	return try_affinity(virq_of(dev, source), 1);
 }
 
-/* The interrupt works, wherever it is */
-static void check_arrival(const struct device *dev, u32 source)
+void check_arrival(const struct device *dev, u32 source)
 {
 	unsigned long mask = mask_of(virq_of(dev, source), "effective_affinity");
 
@@ -260,7 +265,7 @@ static void check_arrival(const struct device *dev, u32 source)
 	one_interrupt(dev, source, mask == 1 ? 0 : 1);
 }
 
-static const struct step msix_steps[] = {
+const struct step msix_steps[] = {
 	{ "allocate",		alloc_msix,	false },
 	{ "request",		request_it,	false },
 	{ "move to CPU 1",	move_to_1,	false },
@@ -270,7 +275,17 @@ static const struct step msix_steps[] = {
 	{ }
 };
 
-static const struct step ims_steps[] = {
+static const struct step block_steps[] = {
+	{ "allocate",		alloc_block,	false },
+	{ "request",		request_it,	false },
+	{ "move to CPU 1",	move_to_1,	false },
+	{ "move to CPU 0",	move_to_0,	false },
+	{ "release",		release_it,	true },
+	{ "free",		free_block,	true },
+	{ }
+};
+
+const struct step ims_steps[] = {
 	{ "allocate",		alloc_ims,	false },
 	{ "request",		request_it,	false },
 	{ "move to CPU 1",	move_to_1,	false },
@@ -298,7 +313,7 @@ static bool take_step(const struct device *dev, u32 source, const struct step *s
 	bool fired;
 	int ret;
 
-	settle(dev, source);
+	end_move(dev, source);
 	get_state(dev, source, &before);
 	arm(nth);
 	ret = step->run(dev, source);
@@ -341,6 +356,7 @@ static bool live(const struct device *dev, u32 source, const struct step *steps,
 		if (i == step) {
 			fired = take_step(dev, source, &steps[i], nth, tally);
 		} else {
+			end_move(dev, source);
 			ret = steps[i].run(dev, source);
 			CHECK(!ret, "%s: %s", steps[i].name, strerror(-ret));
 		}
@@ -351,11 +367,7 @@ static bool live(const struct device *dev, u32 source, const struct step *steps,
 	return fired;
 }
 
-/*
- * An interrupt that may have gone to a vector which was given back is sent again:
- * the device has sent one, and the handler sees two
- */
-static void check_sane(struct device *dev)
+void check_sane(struct device *dev)
 {
 	dev->spurious = reg_read(dev, PCI_IMS_ALL_SPURIOUS);
 	check_device(dev);
@@ -366,7 +378,6 @@ static void sweep(struct device *dev, u32 source, const struct step *steps)
 	struct tally tally, all = { 0 };
 	unsigned int step, nth;
 
-	quiet();
 	/* The first time leaves a domain for the others */
 	CHECK(!steps[0].run(dev, source), "%s does not work", steps[0].name);
 	for (step = 0; steps[step + 1].run; step++)
@@ -394,6 +405,7 @@ static void test_sweep_msix(void)
 	struct device *dev = open_device(0);
 
 	map_msix(dev);
+	quiet();
 	sweep(dev, MSIX(0), msix_steps);
 }
 
@@ -402,7 +414,60 @@ static void test_sweep_ims(void)
 	struct device *dev = open_device(0);
 
 	create_domain(dev, dev->nslots);
+	quiet();
 	sweep(dev, 0, ims_steps);
+}
+
+static void test_sweep_msi(void)
+{
+	struct device *dev = open_device(0);
+
+	open_control();
+	quiet();
+	sweep(dev, MSI(1), block_steps);
+}
+
+/* The same with memory running out */
+static void test_sweep_memory_msi(void)
+{
+	struct device *dev = open_device(0);
+
+	open_control();
+	quiet();
+	fail_memory(true);
+	sweep(dev, MSI(1), block_steps);
+	/* Of those of the block that were set up before one could not be */
+	check_memory();
+}
+
+static void test_sweep_memory_msix(void)
+{
+	struct device *dev = open_device(0);
+
+	map_msix(dev);
+	quiet();
+	fail_memory(true);
+	sweep(dev, MSIX(0), msix_steps);
+}
+
+static void test_sweep_memory_ims(void)
+{
+	struct device *dev = open_device(0);
+
+	create_domain(dev, dev->nslots);
+	quiet();
+	fail_memory(true);
+	sweep(dev, 0, ims_steps);
+}
+
+/* There is no reservation mode, so an activation that fails has to give the vector back */
+static void test_sweep_queues(void)
+{
+	struct device *dev = open_device(0);
+
+	create_store(dev, dev->nslots, IMS_TEST_QUEUES);
+	quiet();
+	sweep(dev, QUEUE(0), ims_steps);
 }
 
 /*
@@ -545,7 +610,7 @@ static void test_undo_fails(void)
 	virq = virq_of(dev, MSIX(0));
 
 	for (cpu = 1; cpu < 2; cpu--) {
-		settle(dev, MSIX(0));
+		end_move(dev, MSIX(0));
 		fail_next(FAIL_INVALIDATE, 2);
 		ret = try_affinity(virq, cpu);
 		fail_none();
@@ -623,8 +688,7 @@ static int request_msi(const struct device *dev)
 
 static void free_msi(const struct device *dev)
 {
-	u32 nr = 0;
-	int ret = call(dev, IMS_TEST_MSI, &nr);
+	int ret = free_block(dev, IMS_TEST_SRC_MSI);
 
 	CHECK(!ret, "freeing the MSI: %s", strerror(-ret));
 }
@@ -797,7 +861,7 @@ static void place(const struct device *dev, u32 source, unsigned int cpu)
 {
 	unsigned int virq = virq_of(dev, source);
 
-	settle(dev, source);
+	end_move(dev, source);
 	CHECK(!try_affinity(virq, cpu), "moving interrupt %u to CPU %u", virq, cpu);
 	if (remapping_on())
 		CHECK(WAIT(PATIENCE, irq_is_on(virq, cpu)), "interrupt %u is not on CPU %u", virq, cpu);
@@ -831,8 +895,10 @@ static void test_unplug(void)
 
 	quiet();
 	use_msix(dev, VECTORS);
-	for (i = 0; i < VECTORS; i++)
+	for (i = 0; i < VECTORS; i++) {
 		place(dev, MSIX(i), 0);
+		end_move(dev, MSIX(i));
+	}
 	before = resources();
 	for (i = 0; i < ARRAY_SIZE(points); i++)
 		unplug(dev, points[i], 1);
@@ -873,7 +939,7 @@ static void unplug_left(const struct device *dev, long points)
 	struct resources before;
 
 	place(dev, MSIX(0), 0);
-	settle(dev, MSIX(0));
+	end_move(dev, MSIX(0));
 	before = resources();
 
 	leave(dev, virq, points);
@@ -917,7 +983,7 @@ static void unplug_moved(const struct device *dev, long points)
 	u64 got;
 
 	place(dev, MSIX(0), 0);
-	settle(dev, MSIX(0));
+	end_move(dev, MSIX(0));
 	before = resources();
 
 	leave(dev, virq, points);
@@ -1008,7 +1074,12 @@ static void test_vectors_full(void)
 	check_sane(dev);
 }
 
-/* More entries than a VT-d unit has: it takes a store that is as large as the table */
+/*
+ * More entries than a VT-d unit has: it takes a store that is as large as the table. And
+ * minutes, so it tells how far it is.
+ */
+#define PROGRESS	10000
+
 static void test_table_full_vtd(void)
 {
 	struct ims_test_alloc arg = { .cpu = -1 };
@@ -1022,8 +1093,10 @@ static void test_table_full_vtd(void)
 	free_slot(dev, alloc_slot(dev));
 	CHECK(!alloc_msix(other, MSIX(0)) && !free_msix(other, MSIX(0)), "MSI-X does not work");
 	before = resources();
-	for (nr = 0; !(ret = call(dev, IMS_TEST_ALLOC, &arg)); nr++)
-		;
+	for (nr = 0; !(ret = call(dev, IMS_TEST_ALLOC, &arg)); nr++) {
+		if (nr && !(nr % PROGRESS))
+			note("%u allocated", nr);
+	}
 	CHECK(ret == -ENOSPC, "slot %u: %s, wanted ENOSPC", nr, strerror(-ret));
 	CHECK(nr < dev->nslots, "all %u slots have an entry", nr);
 
@@ -1043,8 +1116,11 @@ static void test_table_full_vtd(void)
 	ret = alloc_msix(other, MSIX(0));
 	CHECK(!ret, "MSI-X with %u entries left: %s", VECTORS, strerror(-ret));
 	CHECK(!free_msix(other, MSIX(0)), "cannot free");
-	for (; i < nr; i++)
+	for (; i < nr; i++) {
 		free_slot(dev, i);
+		if (!(i % PROGRESS))
+			note("%u freed", i);
+	}
 	note("%u interrupts filled the table", nr);
 	check_resources(&before);
 	check_sane(dev);
@@ -1113,23 +1189,18 @@ static void test_table_full_amd(void)
 /* With all that was made to fail before: the kernel has lost no memory */
 static void test_leaks(void)
 {
-	char *leaks;
-	int ret, i;
-
-	/* What is not found twice is only on its way */
-	for (i = 0; i < 2; i++) {
-		ret = write_file("scan", "/sys/kernel/debug/kmemleak");
-		CHECK(!ret, "cannot scan for leaks: %s", strerror(-ret));
-	}
-	leaks = read_file("/sys/kernel/debug/kmemleak");
-	CHECK(leaks && !leaks[0], "memory is lost: %s", leaks);
-	free(leaks);
+	check_memory();
 }
 
-/* IMS needs a VT-d unit; it takes minutes to fill the table of one */
+/* It takes long to fill the table of a VT-d unit, and that of an AMD one is small */
 static const struct test vtd_tests[] = {
 	{ "sweep_msix",		test_sweep_msix },
+	{ "sweep_msi",		test_sweep_msi },
 	{ "sweep_ims",		test_sweep_ims },
+	{ "sweep_queues",	test_sweep_queues },
+	{ "sweep_memory_msix",	test_sweep_memory_msix },
+	{ "sweep_memory_msi",	test_sweep_memory_msi },
+	{ "sweep_memory_ims",	test_sweep_memory_ims },
 	{ "probe",		test_probe },
 	{ "trace",		test_trace },
 	{ "undo_fails",		test_undo_fails },
@@ -1148,6 +1219,12 @@ static const struct test vtd_tests[] = {
 
 static const struct test amd_tests[] = {
 	{ "sweep_msix",		test_sweep_msix },
+	{ "sweep_msi",		test_sweep_msi },
+	{ "sweep_ims",		test_sweep_ims },
+	{ "sweep_queues",	test_sweep_queues },
+	{ "sweep_memory_msix",	test_sweep_memory_msix },
+	{ "sweep_memory_msi",	test_sweep_memory_msi },
+	{ "sweep_memory_ims",	test_sweep_memory_ims },
 	{ "probe",		test_probe },
 	{ "trace",		test_trace },
 	{ "undo_fails",		test_undo_fails },

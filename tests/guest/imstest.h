@@ -28,6 +28,8 @@ typedef __u64 u64;
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define MSIX(n)		((n) | PCI_IMS_SRC_MSIX)
+#define QUEUE(n)	((n) | PCI_IMS_SRC_QUEUE)
+#define MSI(n)		((n) | IMS_TEST_SRC_MSI)
 
 /* Seconds in which an interrupt that should not come had the time to come */
 #define SILENCE		0.05
@@ -40,6 +42,9 @@ typedef __u64 u64;
 
 /* Sizes of the tests: ordinary, and long ones */
 extern bool long_run;
+
+/* Seconds until a test is given up */
+extern int time_limit;
 
 /*
  * Running tests (ktap.c)
@@ -129,6 +134,7 @@ struct counters {
 	u32	writes;
 	u32	ctrl_writes;
 	u32	torn;
+	u32	refused;
 };
 
 /**
@@ -142,7 +148,16 @@ struct slot {
 };
 
 unsigned int count_devices(void);
+void device_address(unsigned int nr, char *bdf, size_t size);
+/* Its address only: it may be somebody else's */
+struct device *name_device(unsigned int nr);
 struct device *find_device(unsigned int nr);
+/* The device irte-control, whose messages MSI(n) are: its address only. NULL: none. */
+struct device *name_control(void);
+/* Take it out of the system and find it again */
+void remove_device(const struct device *dev);
+/* How many virtual functions there are. They come after the device, in number, too. */
+void set_vfs(const struct device *dev, unsigned int nr);
 struct device *open_device(unsigned int nr);
 void open_file(struct device *dev);
 void map_msix(struct device *dev);
@@ -151,13 +166,35 @@ u64 bar_address(const struct device *dev, unsigned int bar);
 
 /* Nothing was spurious, torn or invalid since open_device() */
 void check_device(const struct device *dev);
+/*
+ * The same after moves that failed: an interrupt that may have gone to a vector which
+ * was given back is sent again, so the device has sent one and the handler sees two
+ */
+void check_sane(struct device *dev);
+
+/* With an instruction that KVM emulates, too, and not one of those for vectors */
+static inline u32 mmio_read(const void *bar, size_t offset)
+{
+	u32 val;
+
+	asm volatile("movl %1, %0" : "=r" (val) : "m" (*(const volatile u32 *)(bar + offset)) : "memory");
+	return val;
+}
+
+static inline void mmio_write(void *bar, size_t offset, u32 val)
+{
+	asm volatile("movl %1, %0" : "=m" (*(volatile u32 *)(bar + offset)) : "r" (val) : "memory");
+}
 
 u32 reg_read(const struct device *dev, unsigned int reg);
 void reg_write(const struct device *dev, unsigned int reg, u32 val);
 struct counters counters(const struct device *dev, u32 source);
-struct slot slot(const struct device *dev, u32 index);
-/* The same of any source; of an MSI-X entry after map_msix() */
+/* Of a queue: the context, once the driver has allocated it */
+struct slot slot(const struct device *dev, u32 source);
+/* The same of any source; of an MSI-X entry after map_msix(). MSI has no control word. */
 struct slot message(const struct device *dev, u32 source);
+/* How often the message of a slot or queue was written */
+u32 messages_written(const struct device *dev, u32 source);
 /* Behind the driver's back: the message while it is masked, then the control word */
 void write_slot(const struct device *dev, u32 index, const struct slot *slot);
 void write_slot_word(const struct device *dev, u32 index, unsigned int word, u32 val);
@@ -166,6 +203,8 @@ void wipe_slot(const struct device *dev, u32 index);
 void clear_counters(const struct device *dev, u32 source);
 void trigger(const struct device *dev, u32 first, u32 count, u32 times,
 	     u32 how);
+/* One for a PASID instead of the device */
+void trigger_pasid(const struct device *dev, u32 pasid, u32 source, u32 times, u32 how);
 
 /* Wait until no event is left of @count sources from @first on */
 void drain(const struct device *dev, u32 first, u32 count);
@@ -173,8 +212,11 @@ void drain(const struct device *dev, u32 first, u32 count);
 /* Return: 0 or -errno */
 int call(const struct device *dev, unsigned long cmd, void *arg);
 int call_source(const struct device *dev, unsigned long cmd, u32 source);
+int try_store(const struct device *dev, u32 hwsize, u32 store);
+/* A slot array, or with a @variant other than IMS_TEST_GOOD an irqchip of the driver's */
 int try_domain(const struct device *dev, u32 hwsize, u32 variant);
 
+void create_store(const struct device *dev, u32 hwsize, u32 store);
 void create_domain(const struct device *dev, u32 hwsize);
 void remove_domain(const struct device *dev);
 u32 alloc_slot(const struct device *dev);
@@ -182,6 +224,8 @@ void free_slot(const struct device *dev, u32 index);
 void request(const struct device *dev, u32 source);
 void release(const struct device *dev, u32 source);
 
+/* Create the store, and have sources 0 to @nr - 1 requested. Return: the first of them. */
+u32 use_store(const struct device *dev, u32 nr, u32 store);
 /* Create the domain and have slots 0 to @nr - 1 requested; MSI-X alike */
 void use_slots(const struct device *dev, u32 nr);
 void use_msix(const struct device *dev, u32 nr);
@@ -248,6 +292,7 @@ __printf(1, 2) bool exists(const char *fmt, ...);
 /* The remapping unit is AMD's, else it is VT-d's */
 bool is_amd(void);
 bool remapping_on(void);
+/* VT-d's caching mode, or AMD's NpCache: the unit is an emulated one */
 bool caching_mode(void);
 bool on_command_line(const char *word);
 
@@ -257,6 +302,7 @@ bool find_irte(const struct device *dev, unsigned int index, struct irte *irte);
 unsigned int count_irtes(void);
 
 /* A value in the debug file of an interrupt, -1: not there */
+long kcsan_debug(const char *key);
 long irq_debug(unsigned int virq, const char *key);
 bool irq_is_on(unsigned int virq, unsigned int cpu);
 /* Return: 0 or -errno of the write to /proc */
@@ -270,6 +316,10 @@ long unit_number(const char *key);
 struct resources resources(void);
 /* Wait until as much is in use as at @before: old vectors are freed later */
 void check_resources(const struct resources *before);
+bool same_resources(const struct resources *before, struct resources *after);
+/* What the kernel has lost of its memory, "": nothing. Freed by the caller. */
+char *lost_memory(void);
+void check_memory(void);
 
 /* The kernel's log, from now on. Return: a file descriptor. */
 int open_log(void);
@@ -285,13 +335,130 @@ int try_bind(const struct device *dev);
 void bind_driver(const struct device *dev, bool bind);
 
 /*
+ * Operations that fail (failures.c)
+ */
+
+/**
+ * struct state - The state of an interrupt and of what it takes
+ * @res:	Resources
+ * @virq:	Linux interrupt number, 0: not allocated
+ * @vector:	Vector, -1: none
+ * @target:	Target CPU
+ * @moving:	A move is in progress, or its cleanup is pending
+ * @requested:	Affinity mask as requested
+ * @effective:	Effective affinity mask
+ * @msg:	Message
+ * @irte:	Remapping table entry, index 0 to 65535 or none
+ * @present:	The entry is present
+ */
+struct state {
+	struct resources	res;
+	unsigned int		virq;
+	long			vector;
+	long			target;
+	bool			moving;
+	unsigned long		requested;
+	unsigned long		effective;
+	struct slot		msg;
+	struct irte		irte;
+	bool			present;
+};
+
+/**
+ * struct step - One step of it
+ * @name:	Name
+ * @run:	Takes it. Return: 0 or -errno
+ * @last:	Cannot fail: the caller is about to give up what it has
+ */
+struct step {
+	const char	*name;
+	int		(*run)(const struct device *dev, u32 source);
+	bool		last;
+};
+
+/* Ends with an empty step */
+extern const struct step msix_steps[];
+extern const struct step ims_steps[];
+
+unsigned long mask_of(unsigned int virq, const char *name);
+void get_state(const struct device *dev, u32 source, struct state *state);
+/* All is as it was @before, or will soon be */
+void check_state(const struct device *dev, u32 source, const struct state *before,
+		 const char *what);
+/* The old vector of the last move is given back */
+void end_move(const struct device *dev, u32 source);
+int move_to(const struct device *dev, u32 source, unsigned int cpu);
+/* The interrupt works, wherever it is */
+void check_arrival(const struct device *dev, u32 source);
+
+/* The fault attribute: injected failures leave no trace in the log */
+void quiet(void);
+/* The @nth operation of this task fails, 0: none */
+void arm(unsigned int nth);
+
+/*
+ * The device irte-control: what the hypervisor does, and what it has seen (hypercall.c)
+ */
+void open_control(void);
+void knob(unsigned int reg, u32 val);
+u32 seen(unsigned int reg);
+/* The next @nth-th call of these @kinds is refused */
+void refuse(u32 kinds, u32 nth, int err);
+void refuse_nothing(void);
+
+/* An interrupt whose line in /proc/interrupts has this in it, 0: there is none */
+unsigned int find_interrupt(const char *name);
+/* A process that reads the disk, and counts that in @done */
+pid_t read_disk(volatile u32 *done);
+
+/*
+ * Interrupts of any kernel, be it one without the series (without.c)
+ */
+void check_disk(void);
+void check_serial(void);
+
+/*
+ * Interrupts of vfio-pci (vfio.c)
+ */
+/* All that this machine has left, by means of device @nr. Return: how many, or -errno. */
+long take_vectors(unsigned int nr);
+void give_vectors(void);
+/*
+ * The same of remapping entries, @nr or as many as there are, by means of one more device
+ * from @first on. Return: how many, or -errno.
+ */
+long take_entries(unsigned int first, u32 nr);
+/* Those of the last one. Return: how many devices still have some. */
+unsigned int give_entries(void);
+/* Have vfio-pci drive device @nr */
+void bind_to_vfio(unsigned int nr);
+
+/*
  * The sets. @only: name of a single test or NULL. Return: exit status.
  */
 int run_vtd(const char *only);
+int run_amd(const char *only);
+int run_races(const char *only);
 int run_refused(const char *only);
 int run_isolation(const char *only);
 int run_invalid(const char *only);
 int run_failures(const char *only);
+int run_crash(const char *only);
+int run_hypercall(const char *only);
+int run_life(const char *only);
+int run_kexec(const char *only);
+int run_without(const char *only);
+int run_hypercall_demo(void);
+int run_beside(void);
+int run_vfio(const char *only);
+int run_passed(const char *only);
+int run_passed_amd(const char *only);
+int run_passed_port(const char *only);
+int run_passed_demo(void);
+int run_passed_life(const char *only);
+int run_storm(void);
+int run_agent(void);
+int run_killed(const char *only);
 int run_demo(void);
 
 /* Tests that make part of several sets */

@@ -16,7 +16,7 @@
 #define FOREIGN		(SLOTS + 1)
 
 /* Behind the last register */
-#define NO_REG		(PCI_IMS_TORN + 4)
+#define NO_REG		(PCI_IMS_REFUSED + 4)
 
 static u64 seed = 0x1234567;
 
@@ -96,8 +96,7 @@ static void register_gap(const struct device *dev)
 		unsigned int	start;
 		unsigned int	end;
 	} gaps[] = {
-		{ PCI_IMS_RESETS + 4,		PCI_IMS_TRIG_FIRST },
-		{ PCI_IMS_ACK + 4,		PCI_IMS_ALL_SENT },
+		{ PCI_IMS_TRIG_PASID + 4,	PCI_IMS_ALL_SENT },
 		{ PCI_IMS_ALL_WRITES + 4,	PCI_IMS_SEL },
 	};
 	unsigned int i = number(ARRAY_SIZE(gaps));
@@ -112,7 +111,7 @@ static void read_only(const struct device *dev)
 		PCI_IMS_ALL_SENT, PCI_IMS_ALL_QUEUED, PCI_IMS_ALL_SPURIOUS, PCI_IMS_ALL_TORN,
 		PCI_IMS_ALL_WRITES, PCI_IMS_SENT, PCI_IMS_HELD, PCI_IMS_DROPPED, PCI_IMS_QUEUED,
 		PCI_IMS_UNACKED, PCI_IMS_SPURIOUS, PCI_IMS_WRITES, PCI_IMS_CTRL_WRITES,
-		PCI_IMS_TORN,
+		PCI_IMS_TORN, PCI_IMS_REFUSED,
 	};
 
 	reg_write(dev, regs[number(ARRAY_SIZE(regs))], number(UINT32_MAX));
@@ -127,9 +126,24 @@ static void write_only(const struct device *dev)
 
 static u32 no_source(const struct device *dev)
 {
-	if (number(2))
-		return dev->nslots + number(PCI_IMS_SRC_MSIX - dev->nslots);
-	return MSIX(dev->nmsix + number(PCI_IMS_SRC_MSIX - dev->nmsix));
+	u32 index = dev->nslots + number(PCI_IMS_SRC_QUEUE - dev->nslots);
+
+	switch (number(4)) {
+	case 0:
+		return index;
+	case 1:
+		return QUEUE(index);
+	case 2:
+		return MSIX(dev->nmsix + number(PCI_IMS_SRC_QUEUE - dev->nmsix));
+	default:
+		/* Two kinds at once */
+		return PCI_IMS_SRC_KIND | number(PCI_IMS_SRC_QUEUE);
+	}
+}
+
+static void queue_count(const struct device *dev)
+{
+	reg_write(dev, PCI_IMS_QUEUE_COUNT, dev->nslots + 1 + number(UINT32_MAX - dev->nslots));
 }
 
 static void acknowledge(const struct device *dev)
@@ -141,7 +155,7 @@ static void select_source(const struct device *dev)
 {
 	reg_write(dev, PCI_IMS_SEL, no_source(dev));
 	if (number(2))
-		reg_read(dev, PCI_IMS_SENT + number((PCI_IMS_TORN - PCI_IMS_SENT) / 4 + 1) * 4);
+		reg_read(dev, PCI_IMS_SENT + number((PCI_IMS_REFUSED - PCI_IMS_SENT) / 4 + 1) * 4);
 	else
 		reg_write(dev, PCI_IMS_CLEAR, 1);
 }
@@ -150,7 +164,7 @@ static void bad_trigger(const struct device *dev)
 {
 	u32 how = PCI_IMS_GO_RAW + number(2);
 
-	switch (number(6)) {
+	switch (number(7)) {
 	case 0:
 		trigger(dev, no_source(dev), 1, 1, how);
 		break;
@@ -168,6 +182,9 @@ static void bad_trigger(const struct device *dev)
 		break;
 	case 5:
 		trigger(dev, 0, 1, 1, PCI_IMS_GO_PACED + 1 + number(UINT32_MAX - 2));
+		break;
+	case 6:
+		trigger(dev, QUEUE(dev->nslots - 1), 2 + number(UINT32_MAX - 2), 1, how);
 		break;
 	}
 }
@@ -235,6 +252,7 @@ static const struct misuse registers[] = {
 	{ register_gap,		1, 1 },
 	{ read_only,		1, 1 },
 	{ write_only,		1, 1 },
+	{ queue_count,		1, 1 },
 	{ acknowledge,		1, 1 },
 	{ select_source,	1, 1 },
 };
@@ -255,6 +273,7 @@ static const struct misuse everything[] = {
 	{ register_gap,		1, 1 },
 	{ read_only,		1, 1 },
 	{ write_only,		1, 1 },
+	{ queue_count,		1, 1 },
 	{ acknowledge,		1, 1 },
 	{ select_source,	1, 1 },
 	{ bad_trigger,		1, 1 },

@@ -17,9 +17,9 @@
 #define SOURCE_ID	0x26
 
 /* The bench is able to tell: the interrupt works when it is the right device's */
-static struct device *start(void)
+static struct device *start(unsigned int nr)
 {
-	struct device *dev = open_device(0);
+	struct device *dev = open_device(nr);
 
 	use_slots(dev, 1);
 	pin(dev, 0, 0);
@@ -53,16 +53,29 @@ static void check_blocked(const struct device *dev, const struct slot *msg, unsi
 /* The message of another device: remapping checks who sends it */
 static void test_other_device(void)
 {
-	struct device *victim = start(), *dev = open_device(1);
+	struct device *victim = start(0), *dev = open_device(1);
 	struct slot msg = slot(victim, 0);
 
 	check_blocked(dev, &msg, SOURCE_ID, victim);
 }
 
+/* Nor is a virtual function the one that it belongs to, and both are on the same bus */
+static void test_virtual_function(void)
+{
+	struct device *victim = start(2), *dev;
+	struct slot msg = slot(victim, 0);
+
+	set_vfs(victim, 1);
+	dev = open_device(3);
+	check_blocked(dev, &msg, SOURCE_ID, victim);
+	close(dev->fd);
+	set_vfs(victim, 0);
+}
+
 /* A message that is not remapped: the vector of the interrupt and CPU 0 itself */
 static void test_compatibility_format(void)
 {
-	struct device *victim = start();
+	struct device *victim = start(0);
 	struct slot msg = {
 		.addr_lo = 0xfee00000,
 		.data = irq_debug(virq_of(victim, 0), "Vector:"),
@@ -74,6 +87,7 @@ static void test_compatibility_format(void)
 
 static const struct test isolation_tests[] = {
 	{ "other_device",		test_other_device },
+	{ "virtual_function",		test_virtual_function },
 	{ "compatibility_format",	test_compatibility_format },
 };
 

@@ -112,12 +112,13 @@ bool remapping_on(void)
 
 bool caching_mode(void)
 {
-	char *cap = read_file("/sys/class/iommu/dmar0/intel-iommu/cap");
+	char *cap = read_file(is_amd() ? "/sys/class/iommu/ivhd0/amd-iommu/cap" :
+					 "/sys/class/iommu/dmar0/intel-iommu/cap");
 	bool cm;
 
 	if (!cap)
-		fail("there is no VT-d unit");
-	cm = strtoull(cap, NULL, 16) & 1 << 7;
+		fail("there is no remapping unit");
+	cm = strtoull(cap, NULL, 16) & 1 << (is_amd() ? 26 : 7);
 	free(cap);
 	return cm;
 }
@@ -133,12 +134,17 @@ bool on_command_line(const char *word)
 	return found;
 }
 
-/* VT-d: address bits 19:5 are index 14:0, bit 2 is index 15. AMD: the data. */
+/*
+ * VT-d: address bits 19:5 are index 14:0, bit 2 is index 15, and with bit 3 the data are
+ * added. AMD: the data.
+ */
 unsigned int irte_index(const struct slot *slot)
 {
+	unsigned int index = (slot->addr_lo >> 5 & 0x7fff) | (slot->addr_lo >> 2 & 1) << 15;
+
 	if (is_amd())
 		return slot->data;
-	return (slot->addr_lo >> 5 & 0x7fff) | (slot->addr_lo >> 2 & 1) << 15;
+	return slot->addr_lo & 1 << 3 ? index + (slot->data & 0xffff) : index;
 }
 
 static bool parse_vtd(const char *line, struct irte *irte)
@@ -225,7 +231,7 @@ static bool irte_count(const struct irte *irte, void *data)
 /* An AMD unit has a table for each device: those of ours count */
 unsigned int count_irtes(void)
 {
-	static struct device *ours[8];
+	static struct device *ours[9];
 	unsigned int count = 0, nr, i;
 
 	if (!is_amd()) {
@@ -235,8 +241,9 @@ unsigned int count_irtes(void)
 	/* To look for them takes long */
 	if (!ours[0]) {
 		nr = count_devices();
-		for (i = 0; i < nr && i < ARRAY_SIZE(ours); i++)
-			ours[i] = find_device(i);
+		for (i = 0; i < nr && i < ARRAY_SIZE(ours) - 1; i++)
+			ours[i] = name_device(i);
+		ours[i] = name_control();
 	}
 	for (i = 0; i < ARRAY_SIZE(ours) && ours[i]; i++)
 		walk_irtes(ours[i], irte_count, &count);
@@ -248,6 +255,16 @@ static long value_in(const char *text, const char *key)
 	const char *at = text ? strstr(text, key) : NULL;
 
 	return at ? strtol(at + strlen(key), NULL, 0) : -1;
+}
+
+/* Of the detector of data races, -1: there is none */
+long kcsan_debug(const char *key)
+{
+	char *text = read_file("/sys/kernel/debug/kcsan");
+	long val = value_in(text, key);
+
+	free(text);
+	return val;
 }
 
 long irq_debug(unsigned int virq, const char *key)
@@ -337,7 +354,7 @@ struct resources resources(void)
 	return res;
 }
 
-static bool same_resources(const struct resources *before, struct resources *after)
+bool same_resources(const struct resources *before, struct resources *after)
 {
 	*after = resources();
 	return !memcmp(before, after, sizeof(*after));
@@ -353,6 +370,29 @@ void check_resources(const struct resources *before)
 	      before->reserved,
 	      after.irtes, after.entries, after.irqs, after.domains, after.vectors,
 	      after.reserved);
+}
+
+char *lost_memory(void)
+{
+	char *lost;
+	int ret, i;
+
+	/* What is not found twice is only on its way */
+	for (i = 0; i < 2; i++) {
+		ret = write_file("scan", "/sys/kernel/debug/kmemleak");
+		CHECK(!ret, "cannot scan for leaks: %s", strerror(-ret));
+	}
+	lost = read_file("/sys/kernel/debug/kmemleak");
+	CHECK(lost, "cannot read what is lost");
+	return lost;
+}
+
+void check_memory(void)
+{
+	char *lost = lost_memory();
+
+	CHECK(!lost[0], "memory is lost: %s", lost);
+	free(lost);
 }
 
 void run_on(unsigned int cpu)

@@ -14,8 +14,7 @@
 
 #include "imstest.h"
 
-/* Seconds until a test is given up */
-#define TEST_LIMIT	(long_run ? 1200 : 120)
+int time_limit;
 
 /* Where the process of a test leaves the reason of its failure */
 static int reason_fd = -1;
@@ -90,7 +89,7 @@ static pid_t start_test(const struct test *test, int *fd)
 static bool read_reason(int fd, char *reason, size_t size)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	double end = now() + TEST_LIMIT;
+	double end = now() + time_limit;
 	size_t used = strlen(reason);
 	ssize_t len;
 
@@ -133,7 +132,7 @@ static bool finish_test(pid_t pid, int fd, char *reason, size_t size)
 
 	reason[0] = '\0';
 	if (!read_reason(fd, reason, size)) {
-		snprintf(reason, size, "no end after %d seconds", TEST_LIMIT);
+		snprintf(reason, size, "no end after %d seconds", time_limit);
 		kill_test(pid);
 		return false;
 	}

@@ -27,10 +27,19 @@ OBJECT_DECLARE_SIMPLE_TYPE(PCIIMSState, PCI_IMS)
 
 #define PCI_IMS_SLOTS_SIZE  (PCI_IMS_MAX_SLOTS * PCI_IMS_SLOT_SIZE)
 
-#define PCI_IMS_CTRL_RW \
-    (PCI_IMS_CTRL_MASK | PCI_IMS_CTRL_PASID_EN | PCI_IMS_CTRL_PASID)
+/* The only extended capability */
+#define PCI_IMS_SRIOV_CAP   PCI_CONFIG_SPACE_SIZE
 
-/* One slot or one MSI-X entry. An entry's message and mask are in the table. */
+#define PCI_IMS_BAR_TYPE \
+    (PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64)
+
+#define PCI_IMS_CTRL_OWNER  (PCI_IMS_CTRL_PASID_EN | PCI_IMS_CTRL_PASID)
+#define PCI_IMS_CTRL_RW     (PCI_IMS_CTRL_MASK | PCI_IMS_CTRL_OWNER)
+
+/*
+ * One slot, queue or MSI-X entry. The message of a queue is in memory, message
+ * and mask of an entry are in the table.
+ */
 typedef struct PCIIMSSource {
     uint32_t addr_lo;
     uint32_t addr_hi;
@@ -49,6 +58,7 @@ typedef struct PCIIMSSource {
     uint32_t writes;
     uint32_t ctrl_writes;
     uint32_t torn;
+    uint32_t refused;
 } PCIIMSSource;
 
 struct PCIIMSState {
@@ -59,16 +69,23 @@ struct PCIIMSState {
     MemoryRegion msix_bar;
 
     PCIIMSSource *slot_src;
-    PCIIMSSource *msix_src; /* in the same array, behind the slots */
+    PCIIMSSource *queue_src; /* in the same array, behind the slots */
+    PCIIMSSource *msix_src; /* behind the queues */
 
     uint32_t nslots;
     uint32_t nmsix;
+    uint32_t nvfs;
     uint32_t invalid;
     uint32_t resets;
+
+    uint32_t queue_base_lo;
+    uint32_t queue_base_hi;
+    uint32_t queue_count;
 
     uint32_t trig_first;
     uint32_t trig_count;
     uint32_t trig_times;
+    uint32_t trig_pasid;
     uint32_t sel;
 
     uint32_t all_sent;
@@ -88,19 +105,50 @@ static bool pci_ims_sending;
 
 /* Sources */
 
+/* All sources of the kind that number is of, and how many they are. */
+static PCIIMSSource *pci_ims_sources(PCIIMSState *s, uint32_t number,
+                                     uint32_t *size)
+{
+    switch (number & PCI_IMS_SRC_KIND) {
+    case 0:
+        *size = s->nslots;
+        return s->slot_src;
+    case PCI_IMS_SRC_QUEUE:
+        *size = s->nslots;
+        return s->queue_src;
+    case PCI_IMS_SRC_MSIX:
+        *size = s->nmsix;
+        return s->msix_src;
+    default:
+        *size = 0;
+        return NULL;
+    }
+}
+
+/* The first of count sources, NULL if not all of them exist. */
+static PCIIMSSource *pci_ims_source_range(PCIIMSState *s, uint32_t number,
+                                          uint32_t count)
+{
+    uint32_t index = number & ~PCI_IMS_SRC_KIND;
+    uint32_t size;
+    PCIIMSSource *src = pci_ims_sources(s, number, &size);
+
+    return (uint64_t)index + count <= size ? &src[index] : NULL;
+}
+
 static PCIIMSSource *pci_ims_source(PCIIMSState *s, uint32_t number)
 {
-    uint32_t index = number & ~PCI_IMS_SRC_MSIX;
-
-    if (number & PCI_IMS_SRC_MSIX) {
-        return index < s->nmsix ? &s->msix_src[index] : NULL;
-    }
-    return index < s->nslots ? &s->slot_src[index] : NULL;
+    return pci_ims_source_range(s, number, 1);
 }
 
 static bool pci_ims_is_msix(PCIIMSState *s, PCIIMSSource *src)
 {
     return src >= s->msix_src;
+}
+
+static bool pci_ims_is_queue(PCIIMSState *s, PCIIMSSource *src)
+{
+    return src >= s->queue_src && src < s->msix_src;
 }
 
 static unsigned int pci_ims_msix_vector(PCIIMSState *s, PCIIMSSource *src)
@@ -113,6 +161,9 @@ static uint32_t pci_ims_number(PCIIMSState *s, PCIIMSSource *src)
     if (pci_ims_is_msix(s, src)) {
         return pci_ims_msix_vector(s, src) | PCI_IMS_SRC_MSIX;
     }
+    if (pci_ims_is_queue(s, src)) {
+        return (src - s->queue_src) | PCI_IMS_SRC_QUEUE;
+    }
     return src - s->slot_src;
 }
 
@@ -121,6 +172,7 @@ static bool pci_ims_masked(PCIIMSState *s, PCIIMSSource *src)
     PCIDevice *pdev = PCI_DEVICE(s);
 
     if (!pci_ims_is_msix(s, src)) {
+        /* The one of a queue stays zero: neither mask nor owner. */
         return src->ctrl & PCI_IMS_CTRL_MASK;
     }
     /* With MSI-X off nothing waits for an unmask: messages are dropped. */
@@ -156,15 +208,39 @@ static bool pci_ims_can_send(PCIIMSState *s, PCIIMSSource *src)
     return !pci_ims_is_msix(s, src) || msix_enabled(pdev);
 }
 
-static MSIMessage pci_ims_message(PCIIMSState *s, PCIIMSSource *src)
+static bool pci_ims_queue_message(PCIIMSState *s, PCIIMSSource *src,
+                                  MSIMessage *msg)
 {
-    if (pci_ims_is_msix(s, src)) {
-        return msix_get_message(PCI_DEVICE(s), pci_ims_msix_vector(s, src));
+    uint64_t base = (uint64_t)s->queue_base_hi << 32 | s->queue_base_lo;
+    uint32_t index = src - s->queue_src;
+    uint8_t context[PCI_IMS_QUEUE_SIZE];
+
+    if (index >= s->queue_count ||
+        pci_dma_read(PCI_DEVICE(s), base + index * PCI_IMS_QUEUE_SIZE,
+                     context, sizeof(context)) != MEMTX_OK ||
+        !(ldl_le_p(context + PCI_IMS_QUEUE_CTRL) & PCI_IMS_QUEUE_VALID)) {
+        return false;
     }
-    return (MSIMessage) {
-        .address = (uint64_t)src->addr_hi << 32 | src->addr_lo,
-        .data = src->data,
-    };
+
+    msg->address = ldq_le_p(context + PCI_IMS_QUEUE_ADDR_LO);
+    msg->data = ldl_le_p(context + PCI_IMS_QUEUE_DATA);
+    return true;
+}
+
+/* False if there is none. */
+static bool pci_ims_message(PCIIMSState *s, PCIIMSSource *src, MSIMessage *msg)
+{
+    if (pci_ims_is_queue(s, src)) {
+        return pci_ims_queue_message(s, src, msg);
+    }
+
+    if (pci_ims_is_msix(s, src)) {
+        *msg = msix_get_message(PCI_DEVICE(s), pci_ims_msix_vector(s, src));
+    } else {
+        msg->address = (uint64_t)src->addr_hi << 32 | src->addr_lo;
+        msg->data = src->data;
+    }
+    return true;
 }
 
 /* Emit one message; false if it could not leave. */
@@ -173,9 +249,9 @@ static bool pci_ims_send(PCIIMSState *s, PCIIMSSource *src)
     PCIDevice *pdev = PCI_DEVICE(s);
     uint32_t number = pci_ims_number(s, src);
     bool nested = pci_ims_sending;
-    MSIMessage msg = pci_ims_message(s, src);
+    MSIMessage msg;
 
-    if (!pci_ims_can_send(s, src)) {
+    if (!pci_ims_can_send(s, src) || !pci_ims_message(s, src, &msg)) {
         trace_pci_ims_drop(pci_requester_id(pdev), number);
         src->dropped++;
         return false;
@@ -245,9 +321,24 @@ static void pci_ims_msix_masked(PCIDevice *pdev, unsigned int vector)
 
 /* Commands */
 
+/* An event for a PASID is for nobody but the owner. */
+static bool pci_ims_refuse(PCIIMSState *s, PCIIMSSource *src, uint32_t pasid,
+                           uint32_t times)
+{
+    bool owner = !pci_ims_is_msix(s, src) &&
+                 (src->ctrl & PCI_IMS_CTRL_OWNER) == pasid;
+
+    if (owner || !(pasid & PCI_IMS_CTRL_PASID_EN)) {
+        return false;
+    }
+    src->refused += times;
+    return true;
+}
+
 static bool pci_ims_trigger_raw(PCIIMSState *s, PCIIMSSource *first)
 {
     uint64_t events = (uint64_t)s->trig_count * s->trig_times;
+    uint32_t pasid = s->trig_pasid;
     uint32_t times = s->trig_times;
     uint32_t count = s->trig_count;
 
@@ -257,7 +348,9 @@ static bool pci_ims_trigger_raw(PCIIMSState *s, PCIIMSSource *first)
 
     for (uint32_t i = 0; i < times; i++) {
         for (uint32_t j = 0; j < count; j++) {
-            pci_ims_raw_event(s, &first[j]);
+            if (!pci_ims_refuse(s, &first[j], pasid, 1)) {
+                pci_ims_raw_event(s, &first[j]);
+            }
         }
     }
     return true;
@@ -266,6 +359,7 @@ static bool pci_ims_trigger_raw(PCIIMSState *s, PCIIMSSource *first)
 static bool pci_ims_trigger_paced(PCIIMSState *s, PCIIMSSource *first)
 {
     uint64_t events = (uint64_t)s->trig_count * s->trig_times;
+    uint32_t pasid = s->trig_pasid;
     uint32_t times = s->trig_times;
     uint32_t count = s->trig_count;
 
@@ -275,6 +369,9 @@ static bool pci_ims_trigger_paced(PCIIMSState *s, PCIIMSSource *first)
     }
 
     for (uint32_t j = 0; j < count; j++) {
+        if (pci_ims_refuse(s, &first[j], pasid, times)) {
+            continue;
+        }
         first[j].queued += times;
         s->all_queued += times;
         pci_ims_send_paced(s, &first[j]);
@@ -282,24 +379,11 @@ static bool pci_ims_trigger_paced(PCIIMSState *s, PCIIMSSource *first)
     return true;
 }
 
-/* The first source of a trigger, NULL if not all of them exist. */
-static PCIIMSSource *pci_ims_trigger_first(PCIIMSState *s)
-{
-    uint32_t number = s->trig_first;
-    uint32_t size = number & PCI_IMS_SRC_MSIX ? s->nmsix : s->nslots;
-    uint32_t index = number & ~PCI_IMS_SRC_MSIX;
-
-    if (!s->trig_count || (uint64_t)index + s->trig_count > size) {
-        return NULL;
-    }
-    return pci_ims_source(s, number);
-}
-
 static bool pci_ims_trigger(PCIIMSState *s, uint32_t how)
 {
-    PCIIMSSource *first = pci_ims_trigger_first(s);
+    PCIIMSSource *first = pci_ims_source_range(s, s->trig_first, s->trig_count);
 
-    if (!first || !s->trig_times || pci_ims_sending) {
+    if (!first || !s->trig_count || !s->trig_times || pci_ims_sending) {
         return false;
     }
 
@@ -351,6 +435,7 @@ static bool pci_ims_clear(PCIIMSState *s)
     src->writes = 0;
     src->ctrl_writes = 0;
     src->torn = 0;
+    src->refused = 0;
     return true;
 }
 
@@ -390,6 +475,8 @@ static const uint32_t *pci_ims_counter(PCIIMSState *s, hwaddr addr)
         return &src->ctrl_writes;
     case PCI_IMS_TORN:
         return &src->torn;
+    case PCI_IMS_REFUSED:
+        return &src->refused;
     default:
         return NULL;
     }
@@ -411,12 +498,20 @@ static const uint32_t *pci_ims_reg(PCIIMSState *s, hwaddr addr)
         return &s->invalid;
     case PCI_IMS_RESETS:
         return &s->resets;
+    case PCI_IMS_QUEUE_BASE_LO:
+        return &s->queue_base_lo;
+    case PCI_IMS_QUEUE_BASE_HI:
+        return &s->queue_base_hi;
+    case PCI_IMS_QUEUE_COUNT:
+        return &s->queue_count;
     case PCI_IMS_TRIG_FIRST:
         return &s->trig_first;
     case PCI_IMS_TRIG_COUNT:
         return &s->trig_count;
     case PCI_IMS_TRIG_TIMES:
         return &s->trig_times;
+    case PCI_IMS_TRIG_PASID:
+        return &s->trig_pasid;
     case PCI_IMS_ALL_SENT:
         return &s->all_sent;
     case PCI_IMS_ALL_QUEUED:
@@ -434,9 +529,26 @@ static const uint32_t *pci_ims_reg(PCIIMSState *s, hwaddr addr)
     }
 }
 
+static bool pci_ims_set_queue_count(PCIIMSState *s, uint32_t count)
+{
+    if (count > s->nslots) {
+        return false;
+    }
+    s->queue_count = count;
+    return true;
+}
+
 static bool pci_ims_reg_write(PCIIMSState *s, hwaddr addr, uint32_t val)
 {
     switch (addr) {
+    case PCI_IMS_QUEUE_BASE_LO:
+        s->queue_base_lo = val & ~(PCI_IMS_QUEUE_SIZE - 1);
+        return true;
+    case PCI_IMS_QUEUE_BASE_HI:
+        s->queue_base_hi = val;
+        return true;
+    case PCI_IMS_QUEUE_COUNT:
+        return pci_ims_set_queue_count(s, val);
     case PCI_IMS_TRIG_FIRST:
         s->trig_first = val;
         return true;
@@ -445,6 +557,9 @@ static bool pci_ims_reg_write(PCIIMSState *s, hwaddr addr, uint32_t val)
         return true;
     case PCI_IMS_TRIG_TIMES:
         s->trig_times = val;
+        return true;
+    case PCI_IMS_TRIG_PASID:
+        s->trig_pasid = val & PCI_IMS_CTRL_OWNER;
         return true;
     case PCI_IMS_SEL:
         s->sel = val;
@@ -616,7 +731,12 @@ static void pci_ims_write_config(PCIDevice *pdev, uint32_t addr, uint32_t val,
     pcie_cap_flr_write_config(pdev, addr, val, len);
 }
 
-/* MSI-X and configuration space are reset by the PCI core. */
+static uint32_t pci_ims_nr_sources(PCIIMSState *s)
+{
+    return 2 * s->nslots + s->nmsix;
+}
+
+/* MSI-X, configuration space and virtual functions are reset by the PCI core. */
 static void pci_ims_reset_hold(Object *obj, ResetType type)
 {
     PCIIMSState *s = PCI_IMS(obj);
@@ -624,14 +744,19 @@ static void pci_ims_reset_hold(Object *obj, ResetType type)
     trace_pci_ims_reset(pci_requester_id(PCI_DEVICE(s)));
     s->resets++;
 
-    memset(s->slot_src, 0, (s->nslots + s->nmsix) * sizeof(*s->slot_src));
+    memset(s->slot_src, 0, pci_ims_nr_sources(s) * sizeof(*s->slot_src));
     for (uint32_t i = 0; i < s->nslots; i++) {
         s->slot_src[i].ctrl = PCI_IMS_CTRL_MASK;
     }
 
+    s->queue_base_lo = 0;
+    s->queue_base_hi = 0;
+    s->queue_count = 0;
+
     s->trig_first = 0;
     s->trig_count = 0;
     s->trig_times = 0;
+    s->trig_pasid = 0;
     s->sel = 0;
 
     s->all_sent = 0;
@@ -651,7 +776,46 @@ static bool pci_ims_check_properties(PCIIMSState *s, Error **errp)
         error_setg(errp, "msix must be 0 to %d", PCI_IMS_MAX_MSIX);
         return false;
     }
+    if (s->nvfs > PCI_IMS_MAX_VFS) {
+        error_setg(errp, "vfs must be 0 to %d", PCI_IMS_MAX_VFS);
+        return false;
+    }
+    if (s->nvfs && PCI_FUNC(PCI_DEVICE(s)->devfn)) {
+        error_setg(errp, "vfs needs function 0");
+        return false;
+    }
     return true;
+}
+
+/* A virtual function is like the physical one, without further ones. */
+static void pci_ims_inherit_properties(PCIIMSState *s)
+{
+    PCIIMSState *pf = PCI_IMS(pcie_sriov_get_pf(PCI_DEVICE(s)));
+
+    s->nslots = pf->nslots;
+    s->nmsix = pf->nmsix;
+    s->nvfs = 0;
+}
+
+/* The virtual functions are the next functions of the same slot: no ARI. */
+static bool pci_ims_init_sriov(PCIIMSState *s, Error **errp)
+{
+    if (!s->nvfs) {
+        return true;
+    }
+    return pcie_sriov_pf_init(PCI_DEVICE(s), PCI_IMS_SRIOV_CAP, TYPE_PCI_IMS,
+                              PCI_IMS_DEVICE_ID, s->nvfs, s->nvfs, 1, 1, errp);
+}
+
+static void pci_ims_register_bar(PCIIMSState *s, int bar, MemoryRegion *region)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+
+    pci_register_bar(pdev, bar, PCI_IMS_BAR_TYPE, region);
+    if (s->nvfs) {
+        pcie_sriov_pf_init_vf_bar(pdev, bar, PCI_IMS_BAR_TYPE,
+                                  memory_region_size(region));
+    }
 }
 
 /* With msix=0 there is no capability and no BAR: IMS is all there is. */
@@ -670,8 +834,7 @@ static bool pci_ims_init_msix(PCIIMSState *s, Error **errp)
                   0, errp)) {
         return false;
     }
-    pci_register_bar(pdev, PCI_IMS_BAR_MSIX, PCI_BASE_ADDRESS_SPACE_MEMORY |
-                     PCI_BASE_ADDRESS_MEM_TYPE_64, &s->msix_bar);
+    pci_ims_register_bar(s, PCI_IMS_BAR_MSIX, &s->msix_bar);
     msix_set_vector_notifiers(pdev, pci_ims_msix_unmasked,
                               pci_ims_msix_masked, NULL);
     return true;
@@ -679,23 +842,22 @@ static bool pci_ims_init_msix(PCIIMSState *s, Error **errp)
 
 static void pci_ims_init_bars(PCIIMSState *s)
 {
-    PCIDevice *pdev = PCI_DEVICE(s);
-    uint8_t type = PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64;
-
     memory_region_init_io(&s->regs, OBJECT(s), &pci_ims_regs_ops, s,
                           "pci-ims-regs", PCI_IMS_REGS_SIZE);
-    pci_register_bar(pdev, PCI_IMS_BAR_REGS, type, &s->regs);
+    pci_ims_register_bar(s, PCI_IMS_BAR_REGS, &s->regs);
 
     memory_region_init_io(&s->slots, OBJECT(s), &pci_ims_slots_ops, s,
                           "pci-ims-slots", PCI_IMS_SLOTS_SIZE);
-    pci_register_bar(pdev, PCI_IMS_BAR_SLOTS, type, &s->slots);
+    pci_ims_register_bar(s, PCI_IMS_BAR_SLOTS, &s->slots);
 }
 
 static void pci_ims_realize(PCIDevice *pdev, Error **errp)
 {
     PCIIMSState *s = PCI_IMS(pdev);
 
-    if (!pci_ims_check_properties(s, errp)) {
+    if (pci_is_vf(pdev)) {
+        pci_ims_inherit_properties(s);
+    } else if (!pci_ims_check_properties(s, errp)) {
         return;
     }
     if (pcie_endpoint_cap_init(pdev, 0) < 0) {
@@ -704,7 +866,12 @@ static void pci_ims_realize(PCIDevice *pdev, Error **errp)
     }
     pcie_cap_flr_init(pdev);
 
+    if (!pci_ims_init_sriov(s, errp)) {
+        pcie_cap_exit(pdev);
+        return;
+    }
     if (!pci_ims_init_msix(s, errp)) {
+        pcie_sriov_pf_exit(pdev);
         pcie_cap_exit(pdev);
         return;
     }
@@ -712,8 +879,9 @@ static void pci_ims_realize(PCIDevice *pdev, Error **errp)
 
     /* The reset at power on is not counted. */
     s->resets = UINT32_MAX;
-    s->slot_src = g_new0(PCIIMSSource, s->nslots + s->nmsix);
-    s->msix_src = s->slot_src + s->nslots;
+    s->slot_src = g_new0(PCIIMSSource, pci_ims_nr_sources(s));
+    s->queue_src = s->slot_src + s->nslots;
+    s->msix_src = s->queue_src + s->nslots;
 }
 
 static void pci_ims_exit(PCIDevice *pdev)
@@ -724,6 +892,7 @@ static void pci_ims_exit(PCIDevice *pdev)
         msix_unset_vector_notifiers(pdev);
         msix_uninit(pdev, &s->msix_bar, &s->msix_bar);
     }
+    pcie_sriov_pf_exit(pdev);
     pcie_cap_exit(pdev);
 }
 
@@ -738,6 +907,7 @@ static void pci_ims_finalize(Object *obj)
 static const Property pci_ims_properties[] = {
     DEFINE_PROP_UINT32("slots", PCIIMSState, nslots, 64),
     DEFINE_PROP_UINT32("msix", PCIIMSState, nmsix, 8),
+    DEFINE_PROP_UINT32("vfs", PCIIMSState, nvfs, 0),
 };
 
 static const VMStateDescription pci_ims_vmstate = {

@@ -1,0 +1,744 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * imstest: interrupts of vfio-pci whose message store belongs to the user
+ *
+ * The user is this program: it writes the messages that the kernel tells it to
+ * the slots of the device, which are mapped, and gets eventfds.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+
+#include "imstest.h"
+
+#define PCI		"/sys/bus/pci"
+#define MAX_IRQS	"/sys/module/vfio_pci_core/parameters/ims_max_irqs"
+
+#define NR_IRQS		64
+#define NR_SENT		(long_run ? 1000000u : 20000u)
+
+/* More than two CPUs have vectors for */
+#define TOO_MANY	1000
+
+/* A slot that nobody uses, of the other device */
+#define FOREIGN		5
+
+/* Reasons of faults */
+#define NOT_PRESENT	0x22
+#define SOURCE_ID	0x26
+
+/**
+ * struct user - A device that belongs to this program
+ * @dev:	The device, its registers and slots are mapped from @fd
+ * @container:	The container
+ * @group:	The IOMMU group
+ * @fd:		The device file
+ */
+struct user {
+	struct device	*dev;
+	int		container;
+	int		group;
+	int		fd;
+};
+
+static void bind_vfio(const char *bdf)
+{
+	write_file("vfio-pci", PCI "/devices/%s/driver_override", bdf);
+	if (exists(PCI "/drivers/vfio-pci/%s", bdf))
+		return;
+	if (exists(PCI "/devices/%s/driver", bdf))
+		write_file(bdf, PCI "/devices/%s/driver/unbind", bdf);
+	CHECK(!write_file(bdf, PCI "/drivers_probe"), "cannot probe %s", bdf);
+	CHECK(exists(PCI "/drivers/vfio-pci/%s", bdf), "vfio-pci does not bind to %s", bdf);
+}
+
+void bind_to_vfio(unsigned int nr)
+{
+	char bdf[16];
+
+	device_address(nr, bdf, sizeof(bdf));
+	bind_vfio(bdf);
+}
+
+static unsigned int group_number(const char *bdf)
+{
+	char path[128], link[256];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), PCI "/devices/%s/iommu_group", bdf);
+	len = readlink(path, link, sizeof(link) - 1);
+	CHECK(len > 0, "%s has no IOMMU group", bdf);
+	link[len] = '\0';
+	return strtoul(strrchr(link, '/') + 1, NULL, 10);
+}
+
+static struct vfio_region_info region(const struct user *u, unsigned int index)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = index };
+
+	CHECK(!ioctl(u->fd, VFIO_DEVICE_GET_REGION_INFO, &info), "region %u: %s", index,
+	      strerror(errno));
+	return info;
+}
+
+static void *map_region(const struct user *u, unsigned int bar)
+{
+	struct vfio_region_info info = region(u, bar);
+	void *map = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, u->fd, info.offset);
+
+	CHECK(map != MAP_FAILED, "cannot map BAR %u: %s", bar, strerror(errno));
+	return map;
+}
+
+/* Memory and messages */
+static void enable(const struct user *u)
+{
+	off_t pos = region(u, VFIO_PCI_CONFIG_REGION_INDEX).offset + PCI_COMMAND;
+	u16 cmd = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+
+	CHECK(pwrite(u->fd, &cmd, sizeof(cmd), pos) == sizeof(cmd), "cannot write the command");
+}
+
+static struct user *open_user(unsigned int nr)
+{
+	struct user *u = calloc(1, sizeof(*u));
+	char path[64], bdf[16];
+
+	device_address(nr, bdf, sizeof(bdf));
+	bind_vfio(bdf);
+	snprintf(path, sizeof(path), "/dev/vfio/%u", group_number(bdf));
+	u->container = open("/dev/vfio/vfio", O_RDWR);
+	u->group = open(path, O_RDWR);
+	CHECK(u->container >= 0 && u->group >= 0, "cannot open %s: %s", path, strerror(errno));
+	CHECK(!ioctl(u->group, VFIO_GROUP_SET_CONTAINER, &u->container) &&
+	      !ioctl(u->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU),
+	      "no container: %s", strerror(errno));
+	u->fd = ioctl(u->group, VFIO_GROUP_GET_DEVICE_FD, bdf);
+	CHECK(u->fd >= 0, "cannot open %s: %s", bdf, strerror(errno));
+
+	enable(u);
+	u->dev = find_device(nr);
+	u->dev->regs = map_region(u, PCI_IMS_BAR_REGS);
+	u->dev->slots = map_region(u, PCI_IMS_BAR_SLOTS);
+	u->dev->spurious = reg_read(u->dev, PCI_IMS_ALL_SPURIOUS);
+	u->dev->torn = reg_read(u->dev, PCI_IMS_ALL_TORN);
+	u->dev->invalid = reg_read(u->dev, PCI_IMS_INVALID);
+	return u;
+}
+
+static void close_user(struct user *u)
+{
+	munmap(u->dev->regs, PCI_IMS_REGS_SIZE);
+	munmap(u->dev->slots, PCI_IMS_MAX_SLOTS * PCI_IMS_SLOT_SIZE);
+	close(u->fd);
+	close(u->group);
+	close(u->container);
+}
+
+static int try_size(const struct user *u, u32 size)
+{
+	struct {
+		struct vfio_device_feature hdr;
+		struct vfio_device_feature_pci_ims ims;
+	} arg = {
+		.hdr.argsz = sizeof(arg),
+		.hdr.flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_IMS,
+		.ims.size = size,
+	};
+
+	return ioctl(u->fd, VFIO_DEVICE_FEATURE, &arg) ? -errno : 0;
+}
+
+static void set_size(const struct user *u, u32 size)
+{
+	int ret = try_size(u, size);
+
+	CHECK(!ret, "size %u: %s", size, strerror(-ret));
+}
+
+static int try_eventfds(const struct user *u, u32 start, u32 count, const int *fds)
+{
+	size_t size = sizeof(struct vfio_irq_set) + count * sizeof(*fds);
+	struct vfio_irq_set *set = calloc(1, size);
+	int ret;
+
+	set->argsz = size;
+	set->flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD;
+	set->index = VFIO_PCI_IMS_IRQ_INDEX;
+	set->start = start;
+	set->count = count;
+	memcpy(set->data, fds, count * sizeof(*fds));
+	ret = ioctl(u->fd, VFIO_DEVICE_SET_IRQS, set) ? -errno : 0;
+	free(set);
+	return ret;
+}
+
+static void set_eventfd(const struct user *u, u32 index, int fd)
+{
+	int ret = try_eventfds(u, index, 1, &fd);
+
+	CHECK(!ret, "eventfd %d for interrupt %u: %s", fd, index, strerror(-ret));
+}
+
+static struct slot get_message(const struct user *u, u32 index)
+{
+	struct {
+		struct vfio_device_feature hdr;
+		struct vfio_device_feature_pci_ims_msgs range;
+		struct vfio_pci_ims_msg msg;
+	} arg = {
+		.hdr.argsz = sizeof(arg),
+		.hdr.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PCI_IMS_MSGS,
+		.range.start = index,
+		.range.count = 1,
+	};
+
+	CHECK(!ioctl(u->fd, VFIO_DEVICE_FEATURE, &arg), "message %u: %s", index, strerror(errno));
+	CHECK(arg.msg.flags == VFIO_PCI_IMS_MSG_ASSIGNED, "interrupt %u is not assigned", index);
+	return (struct slot) {
+		.addr_lo	= arg.msg.address,
+		.addr_hi	= arg.msg.address >> 32,
+		.data		= arg.msg.data,
+	};
+}
+
+static int new_eventfd(void)
+{
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	CHECK(fd >= 0, "no eventfd: %s", strerror(errno));
+	return fd;
+}
+
+static u64 events(int fd)
+{
+	u64 value;
+
+	return read(fd, &value, sizeof(value)) == sizeof(value) ? value : 0;
+}
+
+/* Assigned, with its message in the slot and not masked */
+static int use_interrupt(const struct user *u, u32 index)
+{
+	int fd = new_eventfd();
+	struct slot msg;
+
+	set_eventfd(u, index, fd);
+	msg = get_message(u, index);
+	write_slot(u->dev, index, &msg);
+	clear_counters(u->dev, index);
+	return fd;
+}
+
+/* What take_vectors() has taken */
+static struct user *taker;
+
+long take_vectors(unsigned int nr)
+{
+	int fd = new_eventfd(), ret = 0;
+	u32 i;
+
+	taker = open_user(nr);
+	set_size(taker, TOO_MANY);
+	for (i = 0; i < TOO_MANY && !ret; i++)
+		ret = try_eventfds(taker, i, 1, &fd);
+	close(fd);
+	return ret == -ENOSPC ? (long)i - 1 : ret ? : -ERANGE;
+}
+
+void give_vectors(void)
+{
+	close_user(taker);
+}
+
+/*
+ * What take_entries() has taken: an interrupt of MSI-X that nobody has requested has a
+ * remapping entry, and no vector
+ */
+static struct {
+	char	bdf[16];
+	int	fd;
+} entry_takers[64];
+static unsigned int nr_entry_takers;
+
+/* Its own file, not that of the group, which has more devices. They have the same owner. */
+static int open_cdev(const char *bdf)
+{
+	static struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = -1 };
+	char path[PATH_MAX];
+	glob_t names;
+	int fd;
+
+	bind_vfio(bdf);
+	snprintf(path, sizeof(path), PCI "/devices/%s/vfio-dev/vfio*", bdf);
+	CHECK(!glob(path, 0, NULL, &names), "%s has no file", bdf);
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", strrchr(names.gl_pathv[0], '/') + 1);
+	globfree(&names);
+	fd = open(path, O_RDWR);
+	if (bind.iommufd < 0)
+		bind.iommufd = open("/dev/iommu", O_RDWR);
+	CHECK(fd >= 0 && bind.iommufd >= 0 && !ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind),
+	      "cannot open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* Return: 0, how many there could be if not all of them, or -errno */
+static long try_msix(int fd, u32 nr)
+{
+	struct {
+		struct vfio_irq_set set;
+		int32_t fd;
+	} arg = {
+		.set.argsz = sizeof(arg),
+		.set.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
+		.set.index = VFIO_PCI_MSIX_IRQ_INDEX,
+		.set.start = nr - 1,
+		.set.count = 1,
+		.fd = -1,
+	};
+	int ret = ioctl(fd, VFIO_DEVICE_SET_IRQS, &arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+long take_entries(unsigned int first, u32 nr)
+{
+	unsigned int i = nr_entry_takers++;
+	long ret;
+
+	CHECK(i < ARRAY_SIZE(entry_takers), "too many devices");
+	device_address(first + i, entry_takers[i].bdf, sizeof(entry_takers[i].bdf));
+	entry_takers[i].fd = open_cdev(entry_takers[i].bdf);
+	ret = try_msix(entry_takers[i].fd, nr);
+	if (ret > 0) {
+		nr = ret;
+		ret = try_msix(entry_takers[i].fd, nr);
+	}
+	return ret ? : nr;
+}
+
+/* Without a driver the device has no interrupt domain, either */
+unsigned int give_entries(void)
+{
+	unsigned int i = --nr_entry_takers;
+
+	close(entry_takers[i].fd);
+	write_file(entry_takers[i].bdf, PCI "/drivers/vfio-pci/unbind");
+	return i;
+}
+
+static void raise_one(const struct user *u, u32 index)
+{
+	trigger(u->dev, index, 1, 1, PCI_IMS_GO_RAW);
+}
+
+static void check_event(const struct user *u, u32 index, int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	u64 value;
+
+	CHECK(!events(fd), "interrupt %u: an event before it is raised", index);
+	raise_one(u, index);
+	CHECK(poll(&poll_fd, 1, PATIENCE * 1000) == 1, "interrupt %u did not arrive", index);
+	value = events(fd);
+	CHECK(value == 1, "interrupt %u arrived %llu times", index, (unsigned long long)value);
+}
+
+static void check_no_event(const struct user *u, u32 index, int fd)
+{
+	raise_one(u, index);
+	usleep(SILENCE * 1000000);
+	CHECK(!events(fd), "an interrupt arrived");
+	CHECK(reg_read(u->dev, PCI_IMS_ALL_SENT), "nothing was sent");
+}
+
+/* Linux interrupt numbers of the device. Return: how many there are. */
+static unsigned int find_virqs(const struct user *u, unsigned int *virqs, unsigned int size)
+{
+	char *text = read_file("/proc/interrupts"), *next = text, *line, name[32];
+	unsigned int nr = 0;
+
+	snprintf(name, sizeof(name), "](%s)", u->dev->bdf);
+	while ((line = strsep(&next, "\n"))) {
+		if (!strstr(line, "vfio-ims[") || !strstr(line, name))
+			continue;
+		if (nr < size)
+			virqs[nr] = strtoul(line, NULL, 10);
+		nr++;
+	}
+	free(text);
+	return nr;
+}
+
+/**
+ * struct traffic - What goes on while interrupts arrive
+ * @u:		The device
+ * @fds:	Two eventfds for each interrupt
+ * @stop:	Enough
+ * @moves:	Times an interrupt was moved
+ * @masks:	Times a slot was masked
+ * @swaps:	Times an interrupt got another eventfd
+ * @events:	How many arrived, for each interrupt
+ */
+struct traffic {
+	struct user	*u;
+	int		fds[2][NR_IRQS];
+	bool		stop;
+	unsigned int	moves;
+	unsigned int	masks;
+	unsigned int	swaps;
+	u32		events[NR_IRQS];
+};
+
+static void *move_thread(void *arg)
+{
+	struct traffic *t = arg;
+	unsigned int virqs[NR_IRQS];
+
+	CHECK(find_virqs(t->u, virqs, NR_IRQS) == NR_IRQS, "not all interrupts are there");
+	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED)) {
+		/* EBUSY: the vector of the previous move is still in use */
+		try_affinity(virqs[t->moves % NR_IRQS], t->moves / NR_IRQS % 2);
+		t->moves++;
+		usleep(300);
+	}
+	return NULL;
+}
+
+static void *mask_thread(void *arg)
+{
+	struct traffic *t = arg;
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED)) {
+		u32 index = t->masks % NR_IRQS;
+
+		write_slot_word(t->u->dev, index, PCI_IMS_SLOT_CTRL, PCI_IMS_CTRL_MASK);
+		usleep(100);
+		write_slot_word(t->u->dev, index, PCI_IMS_SLOT_CTRL, 0);
+		t->masks++;
+	}
+	return NULL;
+}
+
+static void *swap_thread(void *arg)
+{
+	struct traffic *t = arg;
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED)) {
+		u32 index = t->swaps % NR_IRQS;
+
+		set_eventfd(t->u, index, t->fds[t->swaps / NR_IRQS % 2][index]);
+		t->swaps++;
+		usleep(300);
+	}
+	return NULL;
+}
+
+/* Each paced event comes after the acknowledgement of the one before */
+static void *receive_thread(void *arg)
+{
+	struct traffic *t = arg;
+	struct epoll_event ev;
+	int epoll = epoll_create1(0);
+	unsigned int i, j;
+
+	for (i = 0; i < 2; i++) {
+		for (j = 0; j < NR_IRQS; j++) {
+			ev = (struct epoll_event) {
+				.events = EPOLLIN,
+				.data.u64 = (u64)j << 32 | t->fds[i][j],
+			};
+			epoll_ctl(epoll, EPOLL_CTL_ADD, t->fds[i][j], &ev);
+		}
+	}
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED)) {
+		if (epoll_wait(epoll, &ev, 1, 10) != 1)
+			continue;
+		i = ev.data.u64 >> 32;
+		t->events[i] += events((int)ev.data.u64);
+		reg_write(t->u->dev, PCI_IMS_ACK, i);
+	}
+	return NULL;
+}
+
+static void run_traffic(struct traffic *t, bool disturb)
+{
+	void *(*funcs[])(void *) = { receive_thread, move_thread, mask_thread, swap_thread };
+	unsigned int nr = disturb ? ARRAY_SIZE(funcs) : 1, i;
+	u32 times = NR_SENT / NR_IRQS + 1;
+	pthread_t threads[ARRAY_SIZE(funcs)];
+
+	for (i = 0; i < NR_IRQS; i++) {
+		t->fds[0][i] = use_interrupt(t->u, i);
+		t->fds[1][i] = new_eventfd();
+	}
+	for (i = 0; i < nr; i++)
+		CHECK(!pthread_create(&threads[i], NULL, funcs[i], t), "no thread");
+
+	trigger(t->u->dev, 0, NR_IRQS, times, PCI_IMS_GO_PACED);
+	drain(t->u->dev, 0, NR_IRQS);
+	__atomic_store_n(&t->stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
+
+	for (i = 0; i < NR_IRQS; i++) {
+		struct counters cnt = counters(t->u->dev, i);
+
+		CHECK(cnt.sent == times && t->events[i] == times, "slot %u: %u sent, %u arrived", i,
+		      cnt.sent, t->events[i]);
+		CHECK(!cnt.writes, "slot %u: %u writes which are not ours", i, cnt.writes);
+	}
+	check_device(t->u->dev);
+	note("%u interrupts, %u moves, %u masks, %u new eventfds", times * NR_IRQS, t->moves,
+	     t->masks, t->swaps);
+}
+
+static void test_arrival(void)
+{
+	struct traffic t = { .u = open_user(2) };
+
+	set_size(t.u, NR_IRQS);
+	run_traffic(&t, false);
+}
+
+static void test_disturbed(void)
+{
+	struct traffic t = { .u = open_user(2) };
+
+	set_size(t.u, NR_IRQS);
+	run_traffic(&t, true);
+}
+
+/* What is released is blocked and reported, and the neighbour does not notice */
+static void test_released(void)
+{
+	struct user *u = open_user(2);
+	int gone, stays;
+	char requester[64], fault[64];
+	int log = open_log();
+
+	set_size(u, 2);
+	gone = use_interrupt(u, 0);
+	stays = use_interrupt(u, 1);
+	check_event(u, 0, gone);
+	set_eventfd(u, 0, -1);
+	check_no_event(u, 0, gone);
+	check_event(u, 1, stays);
+
+	snprintf(requester, sizeof(requester), "Request device [%s] fault index", u->dev->bdf);
+	snprintf(fault, sizeof(fault), "[fault reason 0x%02x]", NOT_PRESENT);
+	CHECK(wait_for_log(log, requester, fault), "no fault was reported");
+}
+
+/* The message of another device does not get through */
+static void test_other_device(void)
+{
+	struct user *victim = open_user(2), *u = open_user(0);
+	char requester[64], fault[64];
+	int fd, log = open_log();
+	struct slot msg;
+
+	set_size(victim, 1);
+	fd = use_interrupt(victim, 0);
+	check_event(victim, 0, fd);
+
+	msg = get_message(victim, 0);
+	write_slot(u->dev, FOREIGN, &msg);
+	check_no_event(u, FOREIGN, fd);
+	check_event(victim, 0, fd);
+
+	snprintf(requester, sizeof(requester), "Request device [%s] fault index", u->dev->bdf);
+	snprintf(fault, sizeof(fault), "[fault reason 0x%02x]", SOURCE_ID);
+	CHECK(wait_for_log(log, requester, fault), "no fault was reported");
+}
+
+/* The store is empty after a reset and the message is the same */
+static void test_reset(void)
+{
+	struct user *u = open_user(2);
+	struct slot before, after;
+	int fd;
+
+	set_size(u, 1);
+	fd = use_interrupt(u, 0);
+	check_event(u, 0, fd);
+	before = get_message(u, 0);
+
+	CHECK(!ioctl(u->fd, VFIO_DEVICE_RESET), "reset: %s", strerror(errno));
+	enable(u);
+	after = slot(u->dev, 0);
+	CHECK(!after.addr_lo && !after.data, "the slot was restored");
+	after = get_message(u, 0);
+	CHECK(!memcmp(&before, &after, sizeof(before)), "the message has changed");
+	write_slot(u->dev, 0, &after);
+	check_event(u, 0, fd);
+}
+
+/* A move of the interrupt changes neither the message nor the slot */
+static void test_move(void)
+{
+	struct user *u = open_user(2);
+	struct slot before, after;
+	unsigned int virq, cpu;
+	int fd;
+
+	set_size(u, 1);
+	fd = use_interrupt(u, 0);
+	before = get_message(u, 0);
+	CHECK(find_virqs(u, &virq, 1) == 1, "not one interrupt");
+
+	for (cpu = 0; cpu < 2; cpu++) {
+		CHECK(WAIT(PATIENCE, !try_affinity(virq, cpu) && irq_is_on(virq, cpu)),
+		      "cannot move it to CPU %u", cpu);
+		check_event(u, 0, fd);
+	}
+	set_online(1, false);
+	check_event(u, 0, fd);
+	set_online(1, true);
+
+	after = get_message(u, 0);
+	CHECK(!memcmp(&before, &after, sizeof(before)), "the message has changed");
+	CHECK(!counters(u->dev, 0).writes, "the host wrote the slot");
+}
+
+/* Out of vectors: all of the range or nothing, and fewer work */
+static void test_out_of_vectors(void)
+{
+	struct user *u = open_user(2);
+	struct resources before;
+	int fds[TOO_MANY], ret, fd;
+	unsigned int i;
+
+	set_size(u, TOO_MANY);
+	fd = use_interrupt(u, 0);
+	for (i = 0; i < TOO_MANY; i++)
+		fds[i] = new_eventfd();
+
+	before = resources();
+	ret = try_eventfds(u, 1, TOO_MANY - 1, fds);
+	CHECK(ret == -ENOSPC, "%u interrupts: %s", TOO_MANY, strerror(-ret));
+	check_resources(&before);
+	check_event(u, 0, fd);
+
+	/* One by one until they are used up */
+	for (i = 1; i < TOO_MANY; i++) {
+		ret = try_eventfds(u, i, 1, &fds[i]);
+		if (ret)
+			break;
+	}
+	CHECK(ret == -ENOSPC && i > 100, "interrupt %u: %s", i, strerror(-ret));
+	note("%u interrupts", i);
+	check_event(u, 0, fd);
+
+	/* A retry works as soon as there is one */
+	set_eventfd(u, 1, -1);
+	CHECK(WAIT(PATIENCE, !try_eventfds(u, i, 1, &fds[i])), "the retry failed");
+	close_user(u);
+}
+
+static void test_limit(void)
+{
+	struct user *u = open_user(2);
+	char *limit = read_file(MAX_IRQS);
+	int ret;
+
+	CHECK(limit && !write_file("4", MAX_IRQS), "cannot set the limit");
+	ret = try_size(u, 5);
+	write_file(limit, MAX_IRQS);
+	CHECK(ret == -ENOSPC, "beyond the limit: %s", strerror(-ret));
+	CHECK(!try_size(u, 5), "below the limit");
+	free(limit);
+}
+
+/* Closing it gives everything back, also while it raises interrupts */
+static void test_close(void)
+{
+	struct resources before;
+	struct user *u;
+	unsigned int i, j;
+
+	close_user(open_user(2));
+	before = resources();
+
+	for (i = 0; i < (long_run ? 5 : 2); i++) {
+		u = open_user(2);
+		set_size(u, NR_IRQS);
+		for (j = 0; j < NR_IRQS; j++)
+			use_interrupt(u, j);
+		trigger(u->dev, 0, NR_IRQS, 100, PCI_IMS_GO_RAW);
+		close_user(u);
+		check_resources(&before);
+	}
+}
+
+static void *remove_thread(void *arg)
+{
+	struct user *u = arg;
+
+	write_file("1", PCI "/devices/%s/remove", u->dev->bdf);
+	return NULL;
+}
+
+/* Removal asks the user to close it and waits */
+static void test_unplug(void)
+{
+	struct pollfd request = { .fd = new_eventfd(), .events = POLLIN };
+	struct {
+		struct vfio_irq_set set;
+		int fd;
+	} arg = {
+		.set.argsz = sizeof(arg),
+		.set.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
+		.set.index = VFIO_PCI_REQ_IRQ_INDEX,
+		.set.count = 1,
+		.fd = request.fd,
+	};
+	struct user *u = open_user(2);
+	unsigned int virq;
+	pthread_t thread;
+	int fd;
+
+	CHECK(!ioctl(u->fd, VFIO_DEVICE_SET_IRQS, &arg), "request: %s", strerror(errno));
+	set_size(u, NR_IRQS);
+	fd = use_interrupt(u, 0);
+	CHECK(!pthread_create(&thread, NULL, remove_thread, u), "no thread");
+	CHECK(poll(&request, 1, PATIENCE * 1000) == 1, "nobody asked to close the device");
+	check_event(u, 0, fd);
+	close_user(u);
+	pthread_join(thread, NULL);
+	CHECK(!exists(PCI "/devices/%s", u->dev->bdf), "the device is still there");
+	CHECK(!find_virqs(u, &virq, 1), "an interrupt is still there");
+	write_file("1", PCI "/rescan");
+}
+
+static const struct test vfio_tests[] = {
+	{ "arrival",		test_arrival },
+	{ "disturbed",		test_disturbed },
+	{ "released",		test_released },
+	{ "other_device",	test_other_device },
+	{ "reset",		test_reset },
+	{ "move",		test_move },
+	{ "out_of_vectors",	test_out_of_vectors },
+	{ "limit",		test_limit },
+	{ "close",		test_close },
+	{ "unplug",		test_unplug },
+};
+
+int run_vfio(const char *only)
+{
+	return run_tests(vfio_tests, ARRAY_SIZE(vfio_tests), only);
+}
