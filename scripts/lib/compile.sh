@@ -137,6 +137,8 @@ compile() {
 		grep -E 'error|\*\*\*|undefined|[Nn]o rule' "$OUT/result/log" >"$OUT/errors" || tail -n 5 "$OUT/result/log" >"$OUT/errors"
 		return 1
 	fi
+	# So that it says the same in whatever cache it was made
+	sed -i "s,$SRC/,,g" "$OUT/result/log"
 	for target; do
 		case $target in
 		*/) [[ ! -d $dir/$target ]] || (cd "$dir" && find "$target" -name '*.o' ! -name '.*') ;;
