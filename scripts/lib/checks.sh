@@ -37,7 +37,7 @@ checks_exit() {
 }
 
 # with_cache CMD...: it finds the cache open
-with_cache() { env CHECK_CACHE="$CACHE" LOCK="$LOCK" BASE="$BASE" PROGRESS="${PROGRESS:-}" "$@"; }
+with_cache() { env CHECK_CACHE="$CACHE" CHECK_TMP="$TMP" LOCK="$LOCK" BASE="$BASE" PROGRESS="${PROGRESS:-}" "$@"; }
 
 # check_run NAME: prints its one line, and above it what is wrong. Status in RC, the line in SAID
 check_run() {

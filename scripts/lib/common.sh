@@ -12,7 +12,7 @@ JOBS=${JOBS:-$(nproc)}
 ACCEL=${ACCEL:-tcg}
 YES=''
 if [[ ${CI:-} == true ]]; then YES=1; fi
-TMP=$CACHE/tmp
+TMP=${CHECK_TMP:-$CACHE/tmp}
 LOGS=$CACHE/logs
 
 # The settings of whoever calls us (hooks, signing, file modes) must not change
