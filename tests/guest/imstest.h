@@ -314,6 +314,8 @@ char *interrupts_line(unsigned int virq);
 /* What the unit tells about its table, 0: nothing */
 long unit_number(const char *key);
 struct resources resources(void);
+/* Those of a CPU that is online */
+unsigned int vectors_of(unsigned int cpu);
 /* Wait until as much is in use as at @before: old vectors are freed later */
 void check_resources(const struct resources *before);
 bool same_resources(const struct resources *before, struct resources *after);

@@ -354,6 +354,25 @@ struct resources resources(void)
 	return res;
 }
 
+unsigned int vectors_of(unsigned int cpu)
+{
+	char *matrix = read_file(DEBUG_IRQ "/domains/VECTOR"), *next, *line;
+	unsigned int nr, allocated, found = 0;
+	bool there = false;
+
+	next = matrix ? strstr(matrix, "| CPU |") : NULL;
+	while ((line = strsep(&next, "\n"))) {
+		/* What is available, managed, and the managed ones in use are not asked for */
+		if (sscanf(line, "%u %*u %*u %*u %u", &nr, &allocated) == 2 && nr == cpu) {
+			found = allocated;
+			there = true;
+		}
+	}
+	free(matrix);
+	CHECK(there, "the vector domain does not know CPU %u", cpu);
+	return found;
+}
+
 bool same_resources(const struct resources *before, struct resources *after)
 {
 	*after = resources();

@@ -889,17 +889,38 @@ static void test_exhaustion(void)
 	check_device(dev);
 }
 
+/* The vectors of each CPU, since the sum does not tell of one that went to another CPU */
+static void get_vectors(unsigned int *vectors)
+{
+	unsigned int cpu;
+
+	for (cpu = 0; cpu < CPUS; cpu++)
+		vectors[cpu] = vectors_of(cpu);
+}
+
+static void check_vectors(const unsigned int *before)
+{
+	unsigned int after[CPUS], cpu;
+
+	get_vectors(after);
+	for (cpu = 0; cpu < CPUS; cpu++)
+		CHECK(after[cpu] == before[cpu], "CPU %u had %u vectors, now %u", cpu, before[cpu],
+		      after[cpu]);
+}
+
 /* No vector before request_irq() */
 static void test_reservation(void)
 {
 	struct device *dev = open_device(0);
 	struct resources before, after;
-	unsigned int virq;
+	unsigned int vectors[CPUS], virq;
 
 	create_domain(dev, dev->nslots);
 	before = resources();
+	get_vectors(vectors);
 	alloc_slot(dev);
 	after = resources();
+	check_vectors(vectors);
 	virq = virq_of(dev, 0);
 	CHECK(after.vectors == before.vectors && after.reserved == before.reserved + 1,
 	      "allocation took %d vectors and reserved %d", after.vectors - before.vectors,
@@ -914,6 +935,7 @@ static void test_reservation(void)
 	release(dev, 0);
 	free_slot(dev, 0);
 	check_resources(&before);
+	check_vectors(vectors);
 	check_device(dev);
 }
 
@@ -1295,17 +1317,20 @@ static void test_scale(void)
 	struct device *dev = open_device(2), *other = open_device(0);
 	u32 nr = long_run ? 60000 : 1000, taken, i;
 	struct resources before, after, full;
+	unsigned int vectors[CPUS];
 	double start;
 
 	use_slots(other, 1);
 	create_domain(dev, dev->nslots);
 	before = resources();
+	get_vectors(vectors);
 	for (i = 0; i < nr; i += nr / 10) {
 		start = now();
 		CHECK(alloc_batch(dev, nr / 10, 0) == i, "slot %u is not the next", i);
 		note("slots %u to %u allocated in %.2f s", i, i + nr / 10 - 1, now() - start);
 	}
 	after = resources();
+	check_vectors(vectors);
 	CHECK(after.vectors == before.vectors && after.reserved == before.reserved + nr,
 	      "%d vectors taken, %d reserved", after.vectors - before.vectors,
 	      after.reserved - before.reserved);
@@ -1333,6 +1358,7 @@ static void test_scale(void)
 	free_batch(dev);
 	note("%u freed in %.1f s", nr, now() - start);
 	check_resources(&before);
+	check_vectors(vectors);
 	one_interrupt(other, 0, ANY);
 	check_device(dev);
 	check_device(other);
@@ -2415,6 +2441,8 @@ static const struct test amd_tests[] = {
 	{ "reservation",	test_reservation },
 	{ "alloc_arguments",	test_alloc_arguments },
 	{ "queue_memory",	test_queue_memory },
+	{ "queue_managed",	test_queue_managed },
+	{ "no_mask_store",	test_no_mask_store },
 	{ "batch",		test_batch },
 	{ "batch_managed",	test_batch_managed },
 	{ "table_full",		test_table_full },
@@ -2423,7 +2451,10 @@ static const struct test amd_tests[] = {
 	{ "managed",		test_managed },
 	{ "unbind_live",	test_unbind_live },
 	{ "flr",		test_flr },
+	{ "flr_masked",		test_flr_masked },
 	{ "suspend",		test_suspend },
+	{ "inherited",		test_inherited },
+	{ "remove",		test_remove },
 	{ "virtual_functions",	test_virtual_functions },
 	{ "storm",		test_storm },
 };
