@@ -975,6 +975,12 @@ static void test_alloc_arguments(void)
 	CHECK(!slot(dev, arg.source).ctrl, "control word %#x", slot(dev, arg.source).ctrl);
 	one_interrupt(dev, arg.source, ANY);
 
+	/* What is no PASID would give the slot to somebody else */
+	arg.cookie = COOKIE;
+	ret = call(dev, IMS_TEST_ALLOC, &arg);
+	CHECK(ret == -EINVAL, "allocating a slot: %s, wanted EINVAL", strerror(-ret));
+	CHECK(alloc_slot(dev) == CPUS + 1, "a slot is lost");
+
 	/* With the interrupt the PASID goes */
 	release(dev, 1);
 	CHECK(slot(dev, 1).ctrl == PCI_IMS_CTRL_MASK, "control word %#x", slot(dev, 1).ctrl);
