@@ -29,6 +29,7 @@
 #define FAIL_AFFINITY	0x04
 #define FAIL_IRTE_WRITE	0x08
 #define FAIL_INVALIDATE	0x10
+#define FAIL_ANY	(FAIL_ALLOC | FAIL_ACTIVATE | FAIL_AFFINITY | FAIL_IRTE_WRITE | FAIL_INVALIDATE)
 
 static void set_knob(const char *name, long val)
 {
@@ -50,7 +51,7 @@ static void fail_memory(bool on)
 	for (i = 0; i < caches.gl_pathc; i++)
 		CHECK(!write_file(on ? "1" : "0", "%s", caches.gl_pathv[i]), "%s", caches.gl_pathv[i]);
 	globfree(&caches);
-	set_knob("points", on ? 0 : 0x1f);
+	set_knob("points", on ? 0 : FAIL_ANY);
 }
 
 /*
@@ -79,7 +80,7 @@ static void fail_next(long points, long times)
 static void fail_none(void)
 {
 	set_knob("probability", 0);
-	set_knob("points", 0x1f);
+	set_knob("points", FAIL_ANY);
 }
 
 /* Open all the time, as opening it takes memory, and that may be what fails */
@@ -159,14 +160,14 @@ void check_state(const struct device *dev, u32 source, const struct state *befor
 	if (same_state(dev, source, before, &now))
 		return;
 	check_resources(&before->res);
-	fail("%s: interrupt %u, vector %#lx on CPU %ld, %s, masks %lx and %lx, message %x/%x, IRTE %x/%x before; "
-	     "%u, %#lx on %ld, %s, %lx and %lx, %x/%x, %x/%x after", what,
+	fail("%s: interrupt %u, vector %#lx on CPU %ld, %s, masks %lx and %lx, message %x/%x, IRTE %llx:%llx before; "
+	     "%u, %#lx on %ld, %s, %lx and %lx, %x/%x, %llx:%llx after", what,
 	     before->virq, before->vector, before->target, before->moving ? "moving" : "still",
 	     before->requested, before->effective, before->msg.addr_lo, before->msg.data,
-	     before->irte.dest, before->irte.vector,
+	     before->irte.high, before->irte.low,
 	     now.virq, now.vector, now.target, now.moving ? "moving" : "still",
 	     now.requested, now.effective, now.msg.addr_lo, now.msg.data,
-	     now.irte.dest, now.irte.vector);
+	     now.irte.high, now.irte.low);
 }
 
 /*
@@ -305,6 +306,12 @@ struct tally {
 	unsigned int	absorbed;
 };
 
+/* What an injected failure may come out as: -EBUSY, for one, would be taken for a delay */
+static bool is_failure(int err)
+{
+	return err == -ENOMEM || err == -ENOSPC || err == -EIO || err == -ETIMEDOUT;
+}
+
 /* Return: whether the failure was injected */
 static bool take_step(const struct device *dev, u32 source, const struct step *step,
 		      unsigned int nth, struct tally *tally)
@@ -330,7 +337,7 @@ static bool take_step(const struct device *dev, u32 source, const struct step *s
 	}
 
 	tally->failed++;
-	CHECK(ret != -EBUSY, "operation %u failing: %s: EBUSY", nth, step->name);
+	CHECK(is_failure(ret), "operation %u failing: %s: %s", nth, step->name, strerror(-ret));
 	check_state(dev, source, &before, step->name);
 	note("%s, operation %u: %s", step->name, nth, strerror(-ret));
 	ret = step->run(dev, source);
@@ -506,8 +513,7 @@ static void test_probe(void)
 			continue;
 		}
 		CHECK(fired, "probe: %s, and no failure was injected", strerror(-ret));
-		CHECK(ret == -ENOMEM || ret == -ENOSPC || ret == -EIO || ret == -ETIMEDOUT,
-		      "operation %u failing: probe returns %s", nth, strerror(-ret));
+		CHECK(is_failure(ret), "operation %u failing: probe returns %s", nth, strerror(-ret));
 		check_resources(&before);
 	}
 	set_probe_vectors("0");
@@ -543,26 +549,85 @@ static void clear_trace(void)
 	close(fd);
 }
 
+/**
+ * struct update - An update of an entry as it was traced
+ * @unit:	Name of the unit
+ * @table:	Requester id, where each device has a table
+ * @index:	Index of the entry
+ * @old:	The entry before, upper and lower half
+ * @new:	The entry after that
+ * @ret:	0 or -errno
+ */
+struct update {
+	char			unit[16];
+	unsigned int		table;
+	unsigned int		index;
+	unsigned long long	old[2];
+	unsigned long long	new[2];
+	int			ret;
+};
+
+#define MAX_UPDATES	2
+
 /* Since the last look there were so many updates, and so many of them failed */
-static void check_trace(unsigned int updates, unsigned int failed)
+static void check_trace(struct update *update, unsigned int updates, unsigned int failed)
 {
-	char *trace = read_file(TRACING "/trace");
+	char *trace = read_file(TRACING "/trace"), *line = trace;
+	unsigned int i;
 
 	CHECK(trace, "cannot read the trace");
 	CHECK(count_lines(trace, "irte_update:") == updates && count_lines(trace, "ret=-") == failed,
 	      "%u updates traced, %u failed, wanted %u and %u", count_lines(trace, "irte_update:"),
 	      count_lines(trace, "ret=-"), updates, failed);
+	for (i = 0; i < updates; i++, update++, line++) {
+		line = strstr(line, "irte_update:");
+		CHECK(sscanf(line,
+			     "irte_update: unit=%15s table=%x index=%u old=%llx:%llx new=%llx:%llx ret=%d",
+			     update->unit, &update->table, &update->index, &update->old[0],
+			     &update->old[1], &update->new[0], &update->new[1], &update->ret) == 8,
+		      "traced: %.160s", line);
+	}
 	free(trace);
 	clear_trace();
+}
+
+static bool is_entry(const unsigned long long *traced, const struct irte *irte)
+{
+	return traced[0] == irte->high && traced[1] == irte->low;
+}
+
+static struct irte entry_of(const struct device *dev, u32 source)
+{
+	struct slot msg = message(dev, source);
+	struct irte irte;
+
+	CHECK(find_irte(dev, irte_index(&msg), &irte), "source %#x has no entry", source);
+	return irte;
+}
+
+/* It is this entry, and @old and @new are what it was, and what it was to be */
+static void check_update(const struct device *dev, const struct update *update,
+			 const struct irte *old, const struct irte *new)
+{
+	CHECK(!strcmp(update->unit, is_amd() ? "ivhd0" : "dmar0"), "unit %s traced", update->unit);
+	CHECK(update->table == (is_amd() ? dev->rid : 0), "table %x traced", update->table);
+	CHECK(update->index == old->index, "index %u traced, wanted %u", update->index, old->index);
+	CHECK(is_entry(update->old, old), "old entry %llx:%llx traced, wanted %llx:%llx",
+	      update->old[0], update->old[1], old->high, old->low);
+	CHECK(is_entry(update->new, new), "new entry %llx:%llx traced, wanted %llx:%llx",
+	      update->new[0], update->new[1], new->high, new->low);
 }
 
 static void test_trace(void)
 {
 	struct device *dev = open_device(0);
+	struct update update[MAX_UPDATES];
+	struct irte old, new;
 	long undone, failures;
 	int ret;
 
 	quiet();
+	map_msix(dev);
 	use_msix(dev, VECTORS);
 	pin(dev, MSIX(0), 0);
 	release(dev, MSIX(1));
@@ -571,10 +636,18 @@ static void test_trace(void)
 
 	/* The activation. The affinity on startup changes nothing after that. */
 	request(dev, MSIX(1));
-	check_trace(1, 0);
+	check_trace(update, 1, 0);
+	new = entry_of(dev, MSIX(1));
+	CHECK(update->index == new.index && is_entry(update->new, &new),
+	      "entry %u, %llx:%llx traced, wanted %u, %llx:%llx", update->index, update->new[0],
+	      update->new[1], new.index, new.high, new.low);
 
+	old = entry_of(dev, MSIX(0));
 	pin(dev, MSIX(0), 1);
-	check_trace(1, 0);
+	new = entry_of(dev, MSIX(0));
+	check_trace(update, 1, 0);
+	CHECK(!is_entry(update->old, &new), "the entry has not changed");
+	check_update(dev, update, &old, &new);
 
 	CHECK(WAIT(PATIENCE, move_done(virq_of(dev, MSIX(0)))), "the move does not end");
 	undone = unit_number("failed and undone:");
@@ -583,7 +656,17 @@ static void test_trace(void)
 	fail_none();
 	CHECK(ret, "the move has not failed");
 	/* The update, and the old entry back */
-	check_trace(2, 1);
+	check_trace(update, 2, 1);
+	CHECK(update[0].ret && !update[1].ret, "the update has not failed, or the old entry is not back");
+	old = new;
+	new.high = update[0].new[0];
+	new.low = update[0].new[1];
+	CHECK(!is_entry(update->old, &new), "the update changes nothing");
+	check_update(dev, &update[0], &old, &new);
+	check_update(dev, &update[1], &new, &old);
+	new = entry_of(dev, MSIX(0));
+	CHECK(is_entry(update[1].new, &new), "the entry is %llx:%llx, traced is %llx:%llx", new.high,
+	      new.low, update[1].new[0], update[1].new[1]);
 	failures = unit_number("failed and undone:") - undone;
 	CHECK(failures == 1, "%ld failures counted, wanted one", failures);
 	CHECK(!write_file("0", EVENT), "cannot stop the trace");

@@ -257,12 +257,16 @@ void check_silence(const struct device *dev, u32 source, u32 sent);
  * @rid:	Source id
  * @dest:	Destination, as in the entry
  * @vector:	Vector
+ * @high:	All of its upper half
+ * @low:	All of its lower half
  */
 struct irte {
-	unsigned int	index;
-	unsigned int	rid;
-	unsigned int	dest;
-	unsigned int	vector;
+	unsigned int		index;
+	unsigned int		rid;
+	unsigned int		dest;
+	unsigned int		vector;
+	unsigned long long	high;
+	unsigned long long	low;
 };
 
 /**
@@ -313,6 +317,8 @@ char *interrupts_line(unsigned int virq);
 
 /* What the unit tells about its table, 0: nothing */
 long unit_number(const char *key);
+/* Failures of all interrupts, those included that were freed */
+long count_failures(const char *key);
 struct resources resources(void);
 /* Those of a CPU that is online */
 unsigned int vectors_of(unsigned int cpu);
@@ -327,6 +333,8 @@ void check_memory(void);
 int open_log(void);
 /* Wait for a message with both in it. Return: false if it does not come. */
 bool wait_for_log(int fd, const char *text, const char *more);
+/* How many messages with both in it there are until now */
+unsigned int count_log(int fd, const char *text, const char *more);
 
 /* Run on this CPU only */
 void run_on(unsigned int cpu);

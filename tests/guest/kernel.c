@@ -151,8 +151,8 @@ static bool parse_vtd(const char *line, struct irte *irte)
 {
 	unsigned int bus, slot, func;
 
-	if (sscanf(line, " %u %x:%x.%x %x %x", &irte->index, &bus, &slot, &func, &irte->dest,
-		   &irte->vector) != 6)
+	if (sscanf(line, " %u %x:%x.%x %x %x %llx %llx", &irte->index, &bus, &slot, &func,
+		   &irte->dest, &irte->vector, &irte->high, &irte->low) != 8)
 		return false;
 	irte->rid = bus << 8 | slot << 3 | func;
 	return true;
@@ -161,12 +161,10 @@ static bool parse_vtd(const char *line, struct irte *irte)
 /* With 128 bits per entry: destination 31:8 of the lower half, vector 7:0 of the upper one */
 static bool parse_amd(const char *line, struct irte *irte)
 {
-	unsigned long long high, low;
-
-	if (sscanf(line, "IRT[%u] %llx %llx", &irte->index, &high, &low) != 3)
+	if (sscanf(line, "IRT[%u] %llx %llx", &irte->index, &irte->high, &irte->low) != 3)
 		return false;
-	irte->dest = (low >> 8 & 0xffffff) | (high >> 56) << 24;
-	irte->vector = high & 0xff;
+	irte->dest = (irte->low >> 8 & 0xffffff) | (irte->high >> 56) << 24;
+	irte->vector = irte->high & 0xff;
 	return true;
 }
 
@@ -337,6 +335,16 @@ long unit_number(const char *key)
 	return val < 0 ? 0 : val;
 }
 
+long count_failures(const char *key)
+{
+	char *text = read_file(DEBUG_IRQ "/failures");
+	long val = value_in(text, key);
+
+	free(text);
+	CHECK(val >= 0, "failures to %s are not counted", key);
+	return val;
+}
+
 struct resources resources(void)
 {
 	char *matrix = read_file(DEBUG_IRQ "/domains/VECTOR");
@@ -474,6 +482,15 @@ static bool find_in_log(int fd, const char *text, const char *more)
 	}
 	CHECK(!len || errno == EAGAIN, "cannot read the kernel's log: %s", strerror(errno));
 	return false;
+}
+
+unsigned int count_log(int fd, const char *text, const char *more)
+{
+	unsigned int count = 0;
+
+	while (find_in_log(fd, text, more))
+		count++;
+	return count;
 }
 
 bool wait_for_log(int fd, const char *text, const char *more)
