@@ -680,6 +680,7 @@ static void test_trace(void)
 static void test_undo_fails(void)
 {
 	struct device *dev = open_device(0);
+	long failures, unsettled;
 	struct resources before;
 	unsigned int virq, cpu;
 	int ret;
@@ -694,10 +695,16 @@ static void test_undo_fails(void)
 
 	for (cpu = 1; cpu < 2; cpu--) {
 		end_move(dev, MSIX(0));
+		failures = count_failures("affinity");
+		unsettled = unit_number("but not in effect:");
 		fail_next(FAIL_INVALIDATE, 2);
 		ret = try_affinity(virq, cpu);
 		fail_none();
-		CHECK(ret && ret != -EBUSY, "moving to CPU %u: %s", cpu, strerror(-ret));
+		CHECK(is_failure(ret), "moving to CPU %u: %s", cpu, strerror(-ret));
+		failures = count_failures("affinity") - failures;
+		CHECK(failures == 1, "%ld failures of a move counted, wanted one", failures);
+		unsettled = unit_number("but not in effect:") - unsettled;
+		CHECK(unsettled == 1, "%ld undone updates not in effect, wanted one", unsettled);
 		CHECK(irq_debug(virq, "prev_in_use:") == 1, "only one of the two vectors is kept");
 		one_interrupt(dev, MSIX(0), ANY);
 		CHECK(WAIT(PATIENCE, !try_affinity(virq, cpu)), "a retry does not work");
@@ -718,8 +725,8 @@ static void test_withdrawn(void)
 {
 	struct device *dev = open_device(0);
 	unsigned int old[VECTORS], i, j;
+	long withdrawn, uncleared;
 	struct slot msg;
-	long withdrawn;
 	int ret;
 
 	quiet();
@@ -728,6 +735,16 @@ static void test_withdrawn(void)
 	for (i = 0; i < VECTORS; i++) {
 		msg = message(dev, MSIX(i));
 		old[i] = irte_index(&msg);
+
+		/* Whoever still has it, has it again after that, and nothing is withdrawn */
+		uncleared = unit_number("clearing failed:");
+		fail_next(FAIL_INVALIDATE, -1);
+		release(dev, MSIX(i));
+		fail_none();
+		uncleared = unit_number("clearing failed:") - uncleared;
+		CHECK(uncleared == 1, "%ld entries not cleared, wanted one", uncleared);
+		request(dev, MSIX(i));
+		one_interrupt(dev, MSIX(i), ANY);
 		release(dev, MSIX(i));
 	}
 
@@ -815,6 +832,7 @@ static void test_activation_fails(void)
 	struct device *dev = open_device(0);
 	struct resources before, released;
 	unsigned int i;
+	long failures;
 	int ret;
 
 	quiet();
@@ -825,10 +843,13 @@ static void test_activation_fails(void)
 	request_msi_once(dev);
 	released = resources();
 	for (i = 0; i < ARRAY_SIZE(points); i++) {
+		failures = count_failures("activate");
 		fail_next(points[i], 1);
 		ret = request_msi(dev);
 		fail_none();
 		CHECK(ret, "point %#lx fails, and the request succeeds", points[i]);
+		failures = count_failures("activate") - failures;
+		CHECK(failures == 1, "%ld failures of an activation counted, wanted one", failures);
 		check_resources(&released);
 		request_msi_once(dev);
 	}
@@ -1013,12 +1034,80 @@ static void come_back(void)
 }
 
 /*
+ * What nobody is told by an error is in the log, with the name of the interrupt, and
+ * not as often as it happens
+ */
+
+/* The kernel's limit: so many messages of a kind in so many seconds */
+#define LOG_BURST	10
+#define LOG_INTERVAL	5
+#define MANY_FAILURES	100
+
+static void test_messages(void)
+{
+	struct device *dev = open_device(0);
+	unsigned int virq, lines, limit, i;
+	char who[32];
+	int log, ret;
+	double start;
+
+	quiet();
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	place(dev, MSIX(1), 0);
+	place(dev, MSIX(0), 0);
+	end_move(dev, MSIX(0));
+	/* Messages of the tests before have used up what the limit allows */
+	sleep(LOG_INTERVAL + 1);
+
+	snprintf(who, sizeof(who), "IRQ %u (", virq);
+	log = open_log();
+	fail_next(FAIL_INVALIDATE, 2);
+	ret = try_affinity(virq, 1);
+	fail_none();
+	CHECK(is_failure(ret), "moving to CPU 1: %s", strerror(-ret));
+	CHECK(wait_for_log(log, who, "not in effect"), "an entry is not in effect, and no message says so");
+	CHECK(WAIT(PATIENCE, !try_affinity(virq, 1)), "a retry does not work");
+	place(dev, MSIX(0), 0);
+	end_move(dev, MSIX(0));
+	close(log);
+
+	log = open_log();
+	start = now();
+	fail_next(FAIL_IRTE_WRITE, -1);
+	for (i = 0; i < MANY_FAILURES; i++) {
+		ret = try_affinity(virq, 1);
+		CHECK(is_failure(ret), "moving to CPU 1: %s", strerror(-ret));
+	}
+	fail_none();
+	limit = LOG_BURST * (2 + (now() - start) / LOG_INTERVAL);
+	lines = count_log(log, who, "failed and undone");
+	CHECK(lines && lines <= limit, "%u lines in the log about %u failures, wanted %u at most",
+	      lines, i, limit);
+	close(log);
+
+	snprintf(who, sizeof(who), "IRQ%u (ims_test-msix-0)", virq);
+	log = open_log();
+	leave(dev, virq, FAIL_AFFINITY);
+	come_back();
+	CHECK(wait_for_log(log, who, "Cannot be moved away from CPU1"),
+	      "no message with the name of the interrupt");
+	lines = count_log(log, who, "Cannot be moved away");
+	CHECK(!lines, "%u more lines in the log about one failure", lines);
+	close(log);
+	CHECK(WAIT(LONGEST_RETRY, !is_pending(virq)), "interrupt %u is not moved", virq);
+	one_interrupt(dev, MSIX(0), ANY);
+	check_sane(dev);
+}
+
+/*
  * No CPU takes the interrupt while its own one goes. When that is back the
  * interrupt works there, or was moved: it is not lost, whatever /proc says.
  */
 static void unplug_left(const struct device *dev, long points)
 {
 	unsigned int virq = virq_of(dev, MSIX(0));
+	long failures = irq_debug(virq, "\n target"), all = count_failures("target");
 	struct resources before;
 
 	place(dev, MSIX(0), 0);
@@ -1026,6 +1115,8 @@ static void unplug_left(const struct device *dev, long points)
 	before = resources();
 
 	leave(dev, virq, points);
+	CHECK(irq_debug(virq, "\n target") == failures + 1 && count_failures("target") > all,
+	      "it is not counted that interrupt %u has no target", virq);
 	come_back();
 	CHECK(WAIT(LONGEST_RETRY, !is_pending(virq)), "interrupt %u is not moved", virq);
 	one_interrupt(dev, MSIX(0), ANY);
@@ -1286,6 +1377,7 @@ static const struct test vtd_tests[] = {
 	{ "sweep_memory_ims",	test_sweep_memory_ims },
 	{ "probe",		test_probe },
 	{ "trace",		test_trace },
+	{ "messages",		test_messages },
 	{ "undo_fails",		test_undo_fails },
 	{ "withdrawn",		test_withdrawn },
 	{ "activated_elsewhere", test_activated_elsewhere },
@@ -1310,6 +1402,7 @@ static const struct test amd_tests[] = {
 	{ "sweep_memory_ims",	test_sweep_memory_ims },
 	{ "probe",		test_probe },
 	{ "trace",		test_trace },
+	{ "messages",		test_messages },
 	{ "undo_fails",		test_undo_fails },
 	{ "withdrawn",		test_withdrawn },
 	{ "activated_elsewhere", test_activated_elsewhere },
