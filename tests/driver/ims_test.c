@@ -604,15 +604,17 @@ static int ims_test_alloc(struct ims_dev *ims, struct ims_test_alloc *arg)
 	struct irq_affinity_desc *affdesc __free(kfree) = kzalloc_obj(*affdesc);
 	if (!affdesc)
 		return -ENOMEM;
-	if (arg->cpu >= 0) {
+	if (arg->cpu == IMS_TEST_ALL_CPUS) {
+		cpumask_copy(&affdesc->mask, cpu_online_mask);
+	} else if (arg->cpu >= 0) {
 		if (arg->cpu >= nr_cpu_ids)
 			return -EDOM;
 		cpumask_set_cpu(arg->cpu, &affdesc->mask);
-		affdesc->is_managed = arg->managed;
 	}
+	affdesc->is_managed = arg->managed;
 
 	map = pci_ims_alloc_irq(ims->pdev, arg->cookie ? &icookie : NULL,
-				arg->cpu >= 0 ? affdesc : NULL);
+				cpumask_empty(&affdesc->mask) ? NULL : affdesc);
 	if (map.index < 0)
 		return map.index;
 

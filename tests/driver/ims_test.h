@@ -89,10 +89,13 @@ struct ims_test_domain {
 	__u32	store;
 };
 
+/* In place of a CPU */
+#define IMS_TEST_ALL_CPUS	(-2)
+
 /**
  * struct ims_test_alloc - pci_ims_alloc_irq()
  * @cookie:	Instance cookie, 0: none. Returns the one in the descriptor.
- * @cpu:	Initial affinity, -1: none
+ * @cpu:	Initial affinity, -1: none, IMS_TEST_ALL_CPUS: all that are online
  * @source:	Returns the number of the source
  * @virq:	Returns the Linux interrupt number
  * @managed:	1: the kernel manages the affinity, 0: user space does

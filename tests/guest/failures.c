@@ -467,6 +467,48 @@ static void test_sweep_memory_ims(void)
 	sweep(dev, 0, ims_steps);
 }
 
+/*
+ * The first interrupt of a device, for which an AMD unit has no table yet. What has the
+ * allocation succeed all the same must not come before that one: the kernel goes on without
+ * the name of an interrupt in sysfs, and such names are in the smallest cache.
+ */
+static void test_first_memory(void)
+{
+	struct ims_test_alloc arg = { .cpu = -1 };
+	struct device *dev = open_device(2);
+	struct resources before;
+	unsigned int nth;
+	bool fired;
+	int ret;
+
+	create_domain(dev, dev->nslots);
+	before = resources();
+	quiet();
+	fail_memory(true);
+	CHECK(!write_file("0", "/sys/kernel/slab/kmalloc-8/failslab"), "no cache of names");
+	for (nth = 1; nth < MAX_POINTS; nth++) {
+		arm(nth);
+		ret = call(dev, IMS_TEST_ALLOC, &arg);
+		fired = has_fired();
+		arm(0);
+		if (!ret) {
+			request(dev, arg.source);
+			one_interrupt(dev, arg.source, ANY);
+			release(dev, arg.source);
+			free_slot(dev, arg.source);
+		} else {
+			CHECK(fired && ret == -ENOMEM, "operation %u failing: %s", nth, strerror(-ret));
+			note("operation %u: %s", nth, strerror(-ret));
+		}
+		check_resources(&before);
+		if (!fired)
+			break;
+	}
+	CHECK(nth > 3 && nth < MAX_POINTS, "%u operations", nth - 1);
+	note("%u operations", nth - 1);
+	check_sane(dev);
+}
+
 /* There is no reservation mode, so an activation that fails has to give the vector back */
 static void test_sweep_queues(void)
 {
@@ -1146,6 +1188,75 @@ static void test_unplug_left(void)
 	check_sane(dev);
 }
 
+/* A managed interrupt has a vector on any CPU of its mask, and moves to one when its own goes */
+static u32 alloc_managed(const struct device *dev)
+{
+	struct ims_test_alloc arg = { .cpu = IMS_TEST_ALL_CPUS, .managed = 1 };
+	int ret = call(dev, IMS_TEST_ALLOC, &arg);
+
+	CHECK(!ret, "allocating a managed interrupt: %s", strerror(-ret));
+	return arg.source;
+}
+
+/* There is an error, no shutdown, and it stays as it is until its CPU is back */
+static void leave_managed(const struct device *dev, u32 source, long points)
+{
+	unsigned int virq = virq_of(dev, source);
+	long failures = irq_debug(virq, "\n target");
+	struct state before, now;
+
+	CHECK(irq_is_on(virq, 1), "interrupt %u is not on CPU 1", virq);
+	get_state(dev, source, &before);
+	fail_next(points, -1);
+	set_online(1, false);
+	CHECK(irq_debug(virq, "\n target") == failures + 1, "no failure was injected, or none is counted");
+	get_state(dev, source, &now);
+	/* The CPU has taken its own ones along */
+	now.res = before.res;
+	CHECK(!memcmp(&before, &now, sizeof(now)),
+	      "interrupt %u: vector %#lx on CPU %ld, IRTE %llx:%llx before; %#lx on %ld, %llx:%llx after",
+	      virq, before.vector, before.target, before.irte.high, before.irte.low,
+	      now.vector, now.target, now.irte.high, now.irte.low);
+	come_back();
+	one_interrupt(dev, source, ANY);
+}
+
+static void test_managed_left(void)
+{
+	struct device *dev = open_device(0);
+	struct resources before;
+	u32 source[VECTORS];
+	unsigned int i, j;
+
+	quiet();
+	create_domain(dev, dev->nslots);
+	free_slot(dev, alloc_managed(dev));
+	before = resources();
+
+	/* The kernel spreads them over the CPUs */
+	for (i = 0; i < VECTORS; i++) {
+		source[i] = alloc_managed(dev);
+		request(dev, source[i]);
+	}
+	for (i = 0; i < VECTORS && !irq_is_on(virq_of(dev, source[i]), 1); i++)
+		;
+	CHECK(i < VECTORS, "none of %u managed interrupts is on CPU 1", i);
+
+	for (j = 0; j < ARRAY_SIZE(left_by); j++)
+		leave_managed(dev, source[i], left_by[j]);
+
+	set_online(1, false);
+	one_interrupt(dev, source[i], 0);
+	set_online(1, true);
+	one_interrupt(dev, source[i], ANY);
+	for (i = 0; i < VECTORS; i++) {
+		release(dev, source[i]);
+		free_slot(dev, source[i]);
+	}
+	check_resources(&before);
+	check_sane(dev);
+}
+
 /*
  * The same, and another CPU takes the interrupt before its own one is back. What the
  * device has sent meanwhile arrives then.
@@ -1375,6 +1486,7 @@ static const struct test vtd_tests[] = {
 	{ "sweep_memory_msix",	test_sweep_memory_msix },
 	{ "sweep_memory_msi",	test_sweep_memory_msi },
 	{ "sweep_memory_ims",	test_sweep_memory_ims },
+	{ "first_memory",	test_first_memory },
 	{ "probe",		test_probe },
 	{ "trace",		test_trace },
 	{ "messages",		test_messages },
@@ -1385,6 +1497,7 @@ static const struct test vtd_tests[] = {
 	{ "affinity_burst",	test_affinity_burst },
 	{ "unplug",		test_unplug },
 	{ "unplug_left",	test_unplug_left },
+	{ "managed_left",	test_managed_left },
 	{ "unplug_moved",	test_unplug_moved },
 	{ "vectors_full",	test_vectors_full },
 	{ "table_full",		test_table_full_vtd, .long_only = true },
@@ -1400,6 +1513,7 @@ static const struct test amd_tests[] = {
 	{ "sweep_memory_msix",	test_sweep_memory_msix },
 	{ "sweep_memory_msi",	test_sweep_memory_msi },
 	{ "sweep_memory_ims",	test_sweep_memory_ims },
+	{ "first_memory",	test_first_memory },
 	{ "probe",		test_probe },
 	{ "trace",		test_trace },
 	{ "messages",		test_messages },
@@ -1410,6 +1524,7 @@ static const struct test amd_tests[] = {
 	{ "affinity_burst",	test_affinity_burst },
 	{ "unplug",		test_unplug },
 	{ "unplug_left",	test_unplug_left },
+	{ "managed_left",	test_managed_left },
 	{ "unplug_moved",	test_unplug_moved },
 	{ "vectors_full",	test_vectors_full },
 	{ "no_vector",		test_no_vector },
