@@ -63,7 +63,7 @@ start() {
 	JOB[$1]=$!
 }
 
-# await NAME SECONDS: wait for its end; status in RC, 124 when time ran out.
+# await NAME SECONDS: wait until it has ended; status in RC, 124 when time ran out.
 # Never fails itself, so that 'set -e' stays at work inside the jobs.
 await() {
 	local job=${JOB[$1]} dog
@@ -136,7 +136,7 @@ cache_open() {
 	fi
 	: >>"$CACHE/.ir-ims" 2>/dev/null || die "cannot write to $CACHE: set CACHE= to a folder that you can write to"
 	exec {LOCK}>>"$CACHE/.ir-ims"
-	flock -n "$LOCK" || die "another run uses $CACHE: wait for its end, or set CACHE= to another folder"
+	flock -n "$LOCK" || die "another run uses $CACHE: wait until it has ended, or set CACHE= to another folder"
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP

@@ -146,7 +146,7 @@ fetch() {
 		file=$(echo ./*.deb)
 	fi
 	if [[ $version == "$(pin "$package" 3)" ]]; then
-		sha256sum -c <<<"$(pin "$package" 5)  $file" || die "$package $version has not the pinned checksum: do not use this mirror"
+		sha256sum -c <<<"$(pin "$package" 5)  $file" || die "$package $version does not have the pinned checksum: do not use this mirror"
 	else
 		say "$package $version takes the place of $(pin "$package" 3), which the mirror no longer has; its checksum comes from the signed package list." | tee note
 	fi
