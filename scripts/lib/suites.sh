@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash qemu-invalid kvm nested nested-amd nested-life nested-kexec nested-crash nested-refused nested-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-kexec nested-crash nested-refused nested-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
@@ -27,6 +27,7 @@ suite_nested() { nested_suite nested "intremap=on imstest=hypercall"; }
 suite_nested-amd() { nested_suite nested-amd "intremap=on imstest=hypercall" unit=amd-iommu,intremap=on,xtsup=on -device amd-southbridge,addr=14.0; }
 # Suspend, reboot, kexec
 suite_nested-life() { nested_suite nested-life "intremap=on imstest=life" reboot kexec; }
+suite_nested-amd-life() { nested_suite nested-amd-life "intremap=on imstest=life" unit=amd-iommu,intremap=on,xtsup=on -device amd-southbridge,addr=14.0 reboot kexec; }
 # Into a kernel without the series and out of it
 suite_nested-kexec() { OLD_KERNEL=1 nested_suite nested-kexec "intremap=on imstest=kexec" reboot kexec; }
 # A hypervisor that knows the call and does not grant it, and one that does not know it

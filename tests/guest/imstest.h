@@ -460,6 +460,7 @@ int run_kexec(const char *only);
 int run_without(const char *only);
 int run_hypercall_demo(void);
 int run_beside(void);
+void test_beside(void);
 int run_vfio(const char *only);
 int run_passed(const char *only);
 int run_passed_amd(const char *only);

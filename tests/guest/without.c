@@ -129,6 +129,7 @@ static const struct test without_tests[] = {
 	{ "calls",	check_calls },
 	{ "disk",	check_disk },
 	{ "serial",	check_serial },
+	{ "beside",	test_beside },
 	/* With the series */
 	{ "msix",	test_msix_alone },
 	{ "refused",	test_refused },
@@ -136,7 +137,7 @@ static const struct test without_tests[] = {
 
 int run_without(const char *only)
 {
-	unsigned int nr = exists("/sys/bus/pci/drivers/ims_test") ? ARRAY_SIZE(without_tests) : 3;
+	unsigned int nr = exists("/sys/bus/pci/drivers/ims_test") ? ARRAY_SIZE(without_tests) : 4;
 
 	return run_tests(without_tests, nr, only);
 }

@@ -16,13 +16,15 @@
 /*
  * Answers. Calls of the kinds in FAIL_KINDS are refused with -FAIL_ERRNO
  *  - if FAIL_NTH is not 0: the FAIL_NTH-th of them from now on; it counts down
- *  - if FAIL_INDEX is not ~0: each one for this entry
+ *  - if FAIL_INDEX is not ~0: each one for this entry, of the requester RID if each
+ *    has a table of its own. GRANT and RESET are for none.
  */
 #define IRTE_CONTROL_FAIL_KINDS	0x00
 #define IRTE_CONTROL_FAIL_ERRNO	0x04
 #define IRTE_CONTROL_FAIL_NTH	0x08
 #define IRTE_CONTROL_FAIL_INDEX	0x0c
-/* Microseconds before each answer */
+#define IRTE_CONTROL_NO_ENTRY	0xfffffffe
+/* Microseconds before each answer, or if FAIL_INDEX is not ~0 before those for it */
 #define IRTE_CONTROL_DELAY	0x10
 /*
  * If not 0 the answer to an update that makes an entry present is a message of

@@ -181,13 +181,23 @@ void irte_update_end(X86IOMMUState *iommu)
     iommu->irte_granted = false;
 }
 
+/* Whether this is the entry that the control device tells of */
+static bool irte_selected(uint16_t index, uint16_t rid)
+{
+    X86IOMMUState *iommu = x86_iommu_get_default();
+
+    return iommu && index == qatomic_read(&ctl.index) &&
+           (!X86_IOMMU_DEVICE_GET_CLASS(iommu)->table_per_rid ||
+            rid == qatomic_read(&ctl.rid));
+}
+
 /* Whether the control device has this call refused */
-static bool irte_refused(uint32_t kind, uint32_t index)
+static bool irte_refused(uint32_t kind, bool selected)
 {
     if (!(ctl.kinds & kind)) {
         return false;
     }
-    if (index == ctl.index || (ctl.nth && !--ctl.nth)) {
+    if (selected || (ctl.nth && !--ctl.nth)) {
         ctl.refused++;
         return true;
     }
@@ -201,7 +211,7 @@ static int irte_grant(X86IOMMUState *iommu)
     if (!iommu->irte_update || inhibitors || !class->table_set(iommu)) {
         return -EPERM;
     }
-    if (irte_refused(IRTE_KIND_GRANT, UINT32_MAX - 1)) {
+    if (irte_refused(IRTE_KIND_GRANT, ctl.index == IRTE_CONTROL_NO_ENTRY)) {
         return -(int)ctl.err;
     }
     ctl.grant++;
@@ -211,7 +221,7 @@ static int irte_grant(X86IOMMUState *iommu)
 
 static int irte_reset(X86IOMMUState *iommu)
 {
-    if (irte_refused(IRTE_KIND_RESET, UINT32_MAX - 1)) {
+    if (irte_refused(IRTE_KIND_RESET, ctl.index == IRTE_CONTROL_NO_ENTRY)) {
         return -(int)ctl.err;
     }
     ctl.reset++;
@@ -257,6 +267,7 @@ static uint64_t irte_update(X86IOMMUState *iommu, uint64_t a1, uint64_t lo,
         .order = (a1 & KVM_IRTE_ORDER_MASK) >> KVM_IRTE_ORDER_SHIFT,
     };
     MSIMessage msg = {};
+    IRTEAnnounced *was;
     bool present;
     int ret;
 
@@ -271,8 +282,14 @@ static uint64_t irte_update(X86IOMMUState *iommu, uint64_t a1, uint64_t lo,
     if (ret) {
         return ret;
     }
+    /* What backs it is that requester's */
+    was = g_hash_table_lookup(iommu->irte_announced,
+                              irte_key(iommu, entry.index, entry.rid));
+    if (was && was->rid != entry.rid) {
+        return -EINVAL;
+    }
     if (irte_refused(present ? IRTE_KIND_PRESENT : IRTE_KIND_RELEASE,
-                     entry.index)) {
+                     irte_selected(entry.index, entry.rid))) {
         return -(int)ctl.err;
     }
     entry.owner = irte_owner(entry.rid);
@@ -326,7 +343,9 @@ uint64_t irte_update_call(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3)
     uint64_t ret;
 
     /* Other CPUs go on meanwhile */
-    if (delay) {
+    if (delay && (qatomic_read(&ctl.index) == UINT32_MAX ||
+                  irte_selected(a1 & KVM_IRTE_INDEX_MASK,
+                                a1 >> KVM_IRTE_RID_SHIFT))) {
         g_usleep(delay);
     }
     BQL_LOCK_GUARD();
