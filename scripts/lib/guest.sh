@@ -127,6 +127,9 @@ guest_command() {
 # For its ARGUMENTs: the first device of the host belongs to the guest
 PASSED=pass=0000:00:01.0,x-ims=on
 
+# For a host's PARAMETERS: vfio-pci may have interrupts for a store, by default it has none
+IMS_ALLOWED=vfio_pci_core.ims_max_irqs=2048
+
 # nested_boot NAME SECONDS PARAMETERS [QEMU'S ARGUMENT OF THE INNER ONE...]: PARAMETERS
 # are those of the guest, HOST_PARAMETERS more of the host's, HOST_UNIT is the unit of the
 # host, HOST_DEVICES are arguments for more of its devices. The guest's console goes to a
@@ -136,6 +139,7 @@ PASSED=pass=0000:00:01.0,x-ims=on
 # than to poll.
 nested_boot() {
 	local inner="${*:4}" host="intremap=on tsc=reliable kvm.halt_poll_ns=0 printk.devkmsg=on ${HOST_PARAMETERS:-} imstest=host guest=\"${3// /,}\""
+	if [[ $inner == *pass=* ]]; then host+=" $IMS_ALLOWED"; fi
 	if [[ $inner ]]; then host+=" qemu=\"${inner// /;}\""; fi
 	boot "$1" "$2" "${HOST_UNIT:-nested}" "$host" -chardev "file,id=guest,path=$LOGS/$1.guest" \
 		-device "isa-serial,chardev=guest,iobase=0x3e8,irq=7" "${HOST_DEVICES[@]}"

@@ -22,7 +22,7 @@ suite_qemu-invalid() { boot_suite qemu-invalid vtd "intremap=on iommu=pt imstest
 # The host's part alone, against the smallest of guests
 suite_kvm() { boot_suite kvm vtd "intremap=on imstest=selftest selftest=irte_update_test"; }
 suite_kvm-route() { boot_suite kvm-route vtd "intremap=on imstest=selftest selftest=set_msi_route_test"; }
-suite_vfio-selftest() { boot_suite vfio-selftest vtd "intremap=on imstest=selftest selftest=vfio_pci_ims_test"; }
+suite_vfio-selftest() { boot_suite vfio-selftest vtd "intremap=on $IMS_ALLOWED imstest=selftest selftest=vfio_pci_ims_test"; }
 suite_nested() { nested_suite nested "intremap=on imstest=hypercall"; }
 suite_nested-amd() { nested_suite nested-amd "intremap=on imstest=hypercall" unit=amd-iommu,intremap=on,xtsup=on -device amd-southbridge,addr=14.0; }
 # Suspend, reboot, kexec
@@ -34,7 +34,7 @@ suite_nested-kexec() { OLD_KERNEL=1 nested_suite nested-kexec "intremap=on imste
 suite_nested-refused() { nested_suite nested-refused "intremap=on imstest=refused" unit=intel-iommu,intremap=on,eim=on,caching-mode=on,irte-update=off; }
 suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" cpu=host,-tsc-deadline,kvm-hc-irte-update=off; }
 # The host's part alone: the user is a program
-suite_vfio() { boot_suite vfio vtd "intremap=on imstest=vfio"; }
+suite_vfio() { boot_suite vfio vtd "intremap=on $IMS_ALLOWED imstest=vfio"; }
 # Its host loses no memory, and has what takes all entries of the remapping table
 suite_vfio-nested() {
 	local HOST_PARAMETERS=kmemleak=on

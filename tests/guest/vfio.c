@@ -148,18 +148,37 @@ static void close_user(struct user *u)
 	close(u->container);
 }
 
-static int try_size(const struct user *u, u32 size)
+/* @ims is what is set or what is returned */
+static int size_feature(const struct user *u, u32 op, struct vfio_device_feature_pci_ims *ims)
 {
 	struct {
 		struct vfio_device_feature hdr;
 		struct vfio_device_feature_pci_ims ims;
 	} arg = {
 		.hdr.argsz = sizeof(arg),
-		.hdr.flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_IMS,
-		.ims.size = size,
+		.hdr.flags = op | VFIO_DEVICE_FEATURE_PCI_IMS,
+		.ims = *ims,
 	};
+	int ret = ioctl(u->fd, VFIO_DEVICE_FEATURE, &arg) ? -errno : 0;
 
-	return ioctl(u->fd, VFIO_DEVICE_FEATURE, &arg) ? -errno : 0;
+	*ims = arg.ims;
+	return ret;
+}
+
+static int try_size(const struct user *u, u32 size)
+{
+	struct vfio_device_feature_pci_ims ims = { .size = size };
+
+	return size_feature(u, VFIO_DEVICE_FEATURE_SET, &ims);
+}
+
+static void check_size(const struct user *u, u32 size, u32 max)
+{
+	struct vfio_device_feature_pci_ims ims = {};
+	int ret = size_feature(u, VFIO_DEVICE_FEATURE_GET, &ims);
+
+	CHECK(!ret && ims.size == size && ims.max_size == max, "size %u of %u, should be %u of %u: %s",
+	      ims.size, ims.max_size, size, max, strerror(-ret));
 }
 
 static void set_size(const struct user *u, u32 size)
@@ -650,18 +669,68 @@ static void test_out_of_vectors(void)
 	close_user(u);
 }
 
+static void set_limit(const char *limit)
+{
+	CHECK(!write_file(limit, MAX_IRQS), "cannot set the limit");
+}
+
+static void check_refused_size(const struct user *u, u32 size, const char *what)
+{
+	int ret = try_size(u, size);
+
+	CHECK(ret == -ENOSPC, "%s: %s", what, ret ? strerror(-ret) : "done");
+}
+
+/* What was set before the limit was lowered can be kept and reduced, and is no less good */
 static void test_limit(void)
 {
 	struct user *u = open_user(2);
-	char *limit = read_file(MAX_IRQS);
-	int ret;
+	int fd;
 
-	CHECK(limit && !write_file("4", MAX_IRQS), "cannot set the limit");
-	ret = try_size(u, 5);
-	write_file(limit, MAX_IRQS);
-	CHECK(ret == -ENOSPC, "beyond the limit: %s", strerror(-ret));
-	CHECK(!try_size(u, 5), "below the limit");
-	free(limit);
+	set_limit("4");
+	check_refused_size(u, 5, "beyond the limit");
+	set_size(u, 4);
+	check_size(u, 4, 4);
+	set_limit("8");
+	set_size(u, 8);
+
+	set_limit("4");
+	check_refused_size(u, 9, "beyond the limit, and more than before");
+	check_size(u, 8, 4);
+	fd = use_interrupt(u, 7);
+	check_event(u, 7, fd);
+	set_size(u, 8);
+	CHECK(try_size(u, 7) == -EBUSY, "less than what is in use");
+	set_eventfd(u, 7, -1);
+	set_size(u, 6);
+	check_refused_size(u, 7, "beyond the limit, as it was before");
+	check_size(u, 6, 4);
+	set_size(u, 0);
+	set_limit("2048");
+	set_size(u, 2048);
+	check_refused_size(u, 2049, "beyond 2048");
+}
+
+/* Nobody has allowed the interrupts: there are none, and no domain for them */
+static void test_not_allowed(void)
+{
+	struct vfio_device_feature_pci_ims ims = {};
+	struct resources before;
+	struct user *u = open_user(2);
+	int fd = new_eventfd(), ret;
+
+	before = resources();
+	set_limit("0");
+	ret = size_feature(u, VFIO_DEVICE_FEATURE_PROBE, &ims);
+	CHECK(!ret, "probe: %s", strerror(-ret));
+	check_size(u, 0, 0);
+	check_refused_size(u, 1, "not allowed");
+	set_size(u, 0);
+	ret = try_eventfds(u, 0, 1, &fd);
+	CHECK(ret == -EINVAL, "interrupt 0: %s", ret ? strerror(-ret) : "done");
+	check_resources(&before);
+	set_limit("2048");
+	set_size(u, 1);
 }
 
 /* Closing it gives everything back, also while it raises interrupts */
@@ -734,6 +803,7 @@ static const struct test vfio_tests[] = {
 	{ "move",		test_move },
 	{ "out_of_vectors",	test_out_of_vectors },
 	{ "limit",		test_limit },
+	{ "not_allowed",	test_not_allowed },
 	{ "close",		test_close },
 	{ "unplug",		test_unplug },
 };

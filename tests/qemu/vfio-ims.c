@@ -387,6 +387,7 @@ static void vfio_ims_set_fill(Object *obj, bool fill, Error **errp)
 static bool vfio_ims_possible(VFIOIMS *ims, Error **errp)
 {
     X86IOMMUState *iommu = x86_iommu_get_default();
+    uint32_t size = 0, max;
     int ret;
 
     if (!iommu || !x86_iommu_ir_supported(iommu)) {
@@ -401,6 +402,12 @@ static bool vfio_ims_possible(VFIOIMS *ims, Error **errp)
     ret = vfio_ims_probe(ims);
     if (ret) {
         error_setg_errno(errp, -ret, "the host offers no interrupts for a store");
+        return false;
+    }
+    ret = vfio_ims_feature_size(ims, VFIO_DEVICE_FEATURE_GET, &size, &max);
+    if (ret || !max) {
+        error_setg(errp, "the host allows no interrupts for a store, "
+                   "see vfio_pci_core.ims_max_irqs");
         return false;
     }
     return true;
