@@ -430,6 +430,7 @@ void check_serial(void);
 /*
  * Interrupts of vfio-pci (vfio.c)
  */
+int probe_unsafe(unsigned int nr);
 /* All that this machine has left, by means of device @nr. Return: how many, or -errno. */
 long take_vectors(unsigned int nr);
 void give_vectors(void);

@@ -80,6 +80,14 @@ static void test_leaks_nothing(void)
 	check_device(dev);
 }
 
+/* Not even if the administrator waives isolated messages */
+static void test_vfio_unsafe(void)
+{
+	int ret = probe_unsafe(2);
+
+	CHECK(ret == -EOPNOTSUPP, "VFIO: %s", ret ? strerror(-ret) : "IMS is offered");
+}
+
 static const struct test refused_tests[] = {
 	{ "reason",		check_reason },
 	{ "refused",		test_refused },
@@ -87,9 +95,13 @@ static const struct test refused_tests[] = {
 	{ "wrong_first",	test_wrong_first },
 	{ "leaks_nothing",	test_leaks_nothing },
 	{ "msix",		test_msix_alone },
+	/* The last one, only without isolation */
+	{ "vfio_unsafe",	test_vfio_unsafe },
 };
 
 int run_refused(const char *only)
 {
-	return run_tests(refused_tests, ARRAY_SIZE(refused_tests), only);
+	bool isolated = !on_command_line("intremap=off") && !on_command_line("intremap=nosid");
+
+	return run_tests(refused_tests, ARRAY_SIZE(refused_tests) - isolated, only);
 }

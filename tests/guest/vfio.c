@@ -26,6 +26,7 @@
 
 #define PCI		"/sys/bus/pci"
 #define MAX_IRQS	"/sys/module/vfio_pci_core/parameters/ims_max_irqs"
+#define UNSAFE		"/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
 
 #define NR_IRQS		64
 #define NR_SENT		(long_run ? 1000000u : 20000u)
@@ -35,6 +36,10 @@
 
 /* A slot that nobody uses, of the other device */
 #define FOREIGN		5
+
+/* Addresses of memory for a device: there is one page, and nothing behind it */
+#define MAPPED		0x10000000u
+#define NOT_MAPPED	0x10001000u
 
 /* Reasons of faults */
 #define NOT_PRESENT	0x22
@@ -170,6 +175,11 @@ static int try_size(const struct user *u, u32 size)
 	struct vfio_device_feature_pci_ims ims = { .size = size };
 
 	return size_feature(u, VFIO_DEVICE_FEATURE_SET, &ims);
+}
+
+static void set_limit(const char *limit)
+{
+	CHECK(!write_file(limit, MAX_IRQS), "cannot set the limit");
 }
 
 static void check_size(const struct user *u, u32 size, u32 max)
@@ -585,6 +595,67 @@ static void test_other_device(void)
 	CHECK(wait_for_log(log, requester, fault), "no fault was reported");
 }
 
+static void write_anywhere(const struct user *u, u32 address, u32 data)
+{
+	struct slot msg = { .addr_lo = address, .data = data };
+
+	write_slot(u->dev, 0, &msg);
+	raise_one(u, 0);
+}
+
+/* A message that is not for the interrupt address range is DMA, and gets as far as that */
+static void test_memory(void)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.iova = MAPPED,
+		.size = 4096,
+	};
+	struct user *u = open_user(2);
+	volatile u32 *page;
+	char address[64];
+	unsigned int i;
+	int log;
+
+	page = mmap(NULL, map.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(page != MAP_FAILED, "no memory");
+	map.vaddr = (uintptr_t)page;
+	CHECK(!ioctl(u->container, VFIO_IOMMU_MAP_DMA, &map), "cannot map: %s", strerror(errno));
+
+	write_anywhere(u, MAPPED + 8, 0x12345678);
+	CHECK(WAIT(PATIENCE, page[2] == 0x12345678), "the message is not in the memory");
+
+	log = open_log();
+	write_anywhere(u, NOT_MAPPED, 0x87654321);
+	snprintf(address, sizeof(address), "Request device [%s] fault addr %#x", u->dev->bdf,
+		 NOT_MAPPED);
+	CHECK(wait_for_log(log, address, "[DMA Write"), "no fault was reported");
+	for (i = 0; i < map.size / sizeof(*page); i++)
+		CHECK(page[i] == (i == 2 ? 0x12345678 : 0), "word %u is %x", i, page[i]);
+	close_user(u);
+}
+
+/*
+ * Where messages are not isolated, and the administrator lets devices have users all the
+ * same. Return: 0 or -errno, what VFIO says of IMS.
+ */
+int probe_unsafe(unsigned int nr)
+{
+	struct vfio_device_feature_pci_ims ims = {};
+	struct user *u;
+	int ret;
+
+	CHECK(!write_file("Y", UNSAFE), "cannot allow unsafe interrupts");
+	set_limit("2048");
+	u = open_user(nr);
+	ret = size_feature(u, VFIO_DEVICE_FEATURE_PROBE, &ims);
+	CHECK(size_feature(u, VFIO_DEVICE_FEATURE_GET, &ims) == ret, "its size can be asked for");
+	CHECK(try_size(u, 1) == ret, "its size can be set");
+	close_user(u);
+	return ret;
+}
+
 /* The store is empty after a reset and the message is the same */
 static void test_reset(void)
 {
@@ -667,11 +738,6 @@ static void test_out_of_vectors(void)
 	set_eventfd(u, 1, -1);
 	CHECK(WAIT(PATIENCE, !try_eventfds(u, i, 1, &fds[i])), "the retry failed");
 	close_user(u);
-}
-
-static void set_limit(const char *limit)
-{
-	CHECK(!write_file(limit, MAX_IRQS), "cannot set the limit");
 }
 
 static void check_refused_size(const struct user *u, u32 size, const char *what)
@@ -799,6 +865,7 @@ static const struct test vfio_tests[] = {
 	{ "disturbed",		test_disturbed },
 	{ "released",		test_released },
 	{ "other_device",	test_other_device },
+	{ "memory",		test_memory },
 	{ "reset",		test_reset },
 	{ "move",		test_move },
 	{ "out_of_vectors",	test_out_of_vectors },
