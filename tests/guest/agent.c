@@ -31,6 +31,9 @@
 
 #define PASSED_TO_PORT	"\"driver\":\"vfio-pci\",\"id\":\"passed\",\"bus\":\"rp\",\"x-ims\":\"on\",\"iommufd\":\"iommufd\""
 
+/* For QEMU, which may have to map all memory of its guest, on a busy machine */
+#define QEMU_PATIENCE	60
+
 /* Seconds after which the kernel takes memory for lost */
 #define LEAK_AGE	6
 
@@ -188,24 +191,43 @@ static long kvm_exits(void)
 	return exits;
 }
 
+/* A whole line that is an answer: there are events and a greeting as well */
+static bool read_answer(int in, char *answer, size_t size, size_t *len)
+{
+	while (*len < size && read(in, answer + *len, 1) == 1) {
+		if (answer[*len] != '\n') {
+			(*len)++;
+			continue;
+		}
+		answer[*len] = '\0';
+		*len = 0;
+		if (!strncmp(answer, "{\"return\"", 9) || !strncmp(answer, "{\"error\"", 8))
+			return true;
+	}
+	return false;
+}
+
+static void get_answer(int in, char *answer, size_t size)
+{
+	size_t len = 0;
+
+	CHECK(WAIT(QEMU_PATIENCE, read_answer(in, answer, size, &len)), "no answer of QEMU");
+}
+
 /* Tell QEMU, and have its answer in @answer */
 static void monitor(char *answer, size_t size, const char *command)
 {
 	static int in = -1, out;
-	ssize_t len;
 
 	if (in < 0) {
 		out = open(MONITOR ".in", O_RDWR);
 		in = open(MONITOR ".out", O_RDWR | O_NONBLOCK);
+		CHECK(in >= 0 && out >= 0, "there is no monitor: %s", strerror(errno));
 		dprintf(out, "{\"execute\":\"qmp_capabilities\"}\n");
-		usleep(1000000);
+		get_answer(in, answer, size);
 	}
-	/* Events and the greeting */
-	while (read(in, answer, size) > 0)
-		;
 	dprintf(out, "%s\n", command);
-	CHECK(WAIT(PATIENCE, (len = read(in, answer, size - 1)) > 0), "no answer of QEMU");
-	answer[len] = '\0';
+	get_answer(in, answer, size);
 }
 
 /* Whether QEMU names our reason not to migrate */
@@ -255,7 +277,7 @@ static long taken_away(void)
 {
 	int status;
 
-	if (!WAIT(PATIENCE, waitpid(taking, &status, WNOHANG) == taking))
+	if (!WAIT(QEMU_PATIENCE, waitpid(taking, &status, WNOHANG) == taking))
 		return -ETIMEDOUT;
 	return -WEXITSTATUS(status);
 }

@@ -798,7 +798,8 @@ static const struct test port_tests[] = {
 
 int run_passed_port(const char *only)
 {
-	time_limit = 600;
+	/* Of the suite's 1200 s, so that each of them can tell what is wrong */
+	time_limit = 300;
 	return run_tests(port_tests, ARRAY_SIZE(port_tests), only);
 }
 

@@ -387,7 +387,7 @@ static void vfio_ims_set_fill(Object *obj, bool fill, Error **errp)
 static bool vfio_ims_possible(VFIOIMS *ims, Error **errp)
 {
     X86IOMMUState *iommu = x86_iommu_get_default();
-    uint32_t size = 0, max;
+    uint32_t size = 0, max = 0;
     int ret;
 
     if (!iommu || !x86_iommu_ir_supported(iommu)) {
