@@ -45,7 +45,7 @@ struct pci_ims_slot_array {
 
 /**
  * pci_ims_pasid_cookie - Make the instance cookie of an interrupt for a PASID
- * @pasid:	The PASID, at most 20 bits
+ * @pasid:	The PASID, at most 20 bits. With more the allocation fails with -EINVAL.
  *
  * For pci_ims_alloc_irq() and domains with a slot array. The PASID is written to the
  * control word of the slot along with the message.
@@ -68,7 +68,10 @@ static inline union msi_instance_cookie pci_ims_pasid_cookie(u32 pasid)
  *		has to check that it did not before it enables the queue.
  *		Can sleep. Must not invoke any function which takes the bus lock
  *		of an interrupt of this device, e.g. request_irq(), free_irq() or
- *		disable_irq(), and none which allocates or frees interrupts of it.
+ *		disable_irq(), and none which takes its MSI descriptor mutex, since
+ *		pci_ims_restore_irqs() holds that: those which allocate or free
+ *		interrupts of the device, pci_irq_vector(), pci_irq_get_affinity()
+ *		and pci_ims_restore_irqs().
  */
 struct pci_ims_queue_store {
 	unsigned int	nr_queues;

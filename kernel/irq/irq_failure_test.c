@@ -88,6 +88,8 @@ struct fake_irq {
  * @fail_times:	How many in a row fail
  * @fail_err:	What they return
  * @fail_seen:	Number of invocations so far
+ * @was_activated: The last vector which was released belonged to an activated
+ *		interrupt
  */
 struct fake_stack {
 	const struct fake_variant	*variant;
@@ -116,24 +118,51 @@ struct fake_stack {
 	unsigned int			fail_times;
 	int				fail_err;
 	unsigned int			fail_seen;
+	bool				was_activated;
 };
 
 /**
  * struct fake_variant - A kind of hierarchy
  * @name:	What KUnit shows
  * @ir:		There is a remapping domain, which makes the message immutable
- * @reserve:	MSI-X like: reservation mode with early activation
+ * @reserve:	Reservation mode
+ * @early:	MSI-X like: early activation, and the affinity is set before startup
+ * @domid:	Which of the MSI domains of the device it is
+ * @token:	The bus token of that
  */
 struct fake_variant {
-	const char	*name;
-	bool		ir;
-	bool		reserve;
+	const char			*name;
+	bool				ir;
+	bool				reserve;
+	bool				early;
+	enum msi_domain_ids		domid;
+	enum irq_domain_bus_token	token;
 };
 
 static const struct fake_variant fake_variants[] = {
-	{ .name = "vector-ir-msix",	.ir = true,	.reserve = true		},
-	{ .name = "vector-ir-device",	.ir = true,	.reserve = false	},
-	{ .name = "vector-device",	.ir = false,	.reserve = false	},
+	{
+		.name		= "vector-ir-msix",
+		.ir		= true,
+		.reserve	= true,
+		.early		= true,
+		.token		= DOMAIN_BUS_PCI_DEVICE_MSIX,
+	},
+	{
+		.name		= "vector-ir-device",
+		.ir		= true,
+		.token		= DOMAIN_BUS_DEVICE_MSI,
+	},
+	{
+		.name		= "vector-device",
+		.token		= DOMAIN_BUS_DEVICE_MSI,
+	},
+	{
+		.name		= "vector-ir-ims",
+		.ir		= true,
+		.reserve	= true,
+		.domid		= MSI_SECONDARY_DOMAIN,
+		.token		= DOMAIN_BUS_PCI_DEVICE_IMS,
+	},
 };
 
 KUNIT_ARRAY_PARAM_DESC(fake, fake_variants, name);
@@ -340,6 +369,7 @@ static void vec_deactivate(struct irq_domain *domain, struct irq_data *d)
 	if (!fi->vector)
 		return;
 
+	st->was_activated = irqd_is_activated(d);
 	fake_put_vector(st, fi->vector);
 	fi->vector = 0;
 	st->reserved++;
@@ -516,7 +546,6 @@ static const struct msi_domain_template fake_template = {
 	.info = {
 		.flags			= MSI_FLAG_USE_DEF_DOM_OPS | MSI_FLAG_USE_DEF_CHIP_OPS |
 					  MSI_FLAG_FREE_MSI_DESCS,
-		.bus_token		= DOMAIN_BUS_DEVICE_MSI,
 	},
 };
 
@@ -538,16 +567,16 @@ static void fake_create_device_domain(struct kunit *test, struct fake_stack *st)
 {
 	struct msi_domain_template template = fake_template;
 
-	if (st->variant->reserve) {
-		template.info.bus_token = DOMAIN_BUS_PCI_DEVICE_MSIX;
+	template.info.bus_token = st->variant->token;
+	if (st->variant->early) {
 		template.info.flags |= MSI_FLAG_ACTIVATE_EARLY | MSI_FLAG_MUST_REACTIVATE;
 		template.chip.flags |= IRQCHIP_AFFINITY_PRE_STARTUP;
 	}
 
 	dev_set_msi_domain(st->dev, st->ir ? : st->vec);
-	msi_create_device_irq_domain(st->dev, MSI_DEFAULT_DOMAIN, &template, NR_FAKE_IRQS, st,
+	msi_create_device_irq_domain(st->dev, st->variant->domid, &template, NR_FAKE_IRQS, st,
 				     NULL);
-	KUNIT_ASSERT_TRUE(test, msi_match_device_irq_domain(st->dev, MSI_DEFAULT_DOMAIN,
+	KUNIT_ASSERT_TRUE(test, msi_match_device_irq_domain(st->dev, st->variant->domid,
 							    template.info.bus_token));
 }
 
@@ -605,7 +634,7 @@ static int fake_init(struct kunit *test)
 
 static void fake_free(struct fake_stack *st)
 {
-	msi_domain_free_irqs_all(st->dev, MSI_DEFAULT_DOMAIN);
+	msi_domain_free_irqs_all(st->dev, st->variant->domid);
 }
 
 static void fake_expect_empty(struct kunit *test, struct fake_stack *st)
@@ -628,7 +657,7 @@ static void fake_exit(struct kunit *test)
 		fake_succeed(st);
 		fake_free(st);
 		fake_expect_empty(test, st);
-		msi_remove_device_irq_domain(st->dev, MSI_DEFAULT_DOMAIN);
+		msi_remove_device_irq_domain(st->dev, st->variant->domid);
 	}
 	if (st->ir)
 		irq_domain_remove(st->ir);
@@ -651,9 +680,9 @@ static int fake_alloc_affinity(struct fake_stack *st, unsigned int nr,
 	guard(msi_descs_lock)(st->dev);
 	for (unsigned int i = 0; i < nr && !ret; i++) {
 		desc.msi_index = i;
-		ret = msi_domain_insert_msi_desc(st->dev, MSI_DEFAULT_DOMAIN, &desc);
+		ret = msi_domain_insert_msi_desc(st->dev, st->variant->domid, &desc);
 	}
-	return ret ? : msi_domain_alloc_irqs_range_locked(st->dev, MSI_DEFAULT_DOMAIN, 0, nr - 1);
+	return ret ? : msi_domain_alloc_irqs_range_locked(st->dev, st->variant->domid, 0, nr - 1);
 }
 
 static int fake_alloc(struct fake_stack *st, unsigned int nr)
@@ -668,7 +697,7 @@ static struct irq_desc *fake_alloc_desc(struct kunit *test, struct irq_affinity_
 	struct irq_desc *desc;
 
 	KUNIT_ASSERT_EQ(test, fake_alloc_affinity(st, 1, affinity), 0);
-	desc = irq_to_desc(msi_get_virq(st->dev, 0));
+	desc = irq_to_desc(msi_domain_get_virq(st->dev, st->variant->domid, 0));
 	KUNIT_ASSERT_NOT_NULL(test, desc);
 	return desc;
 }
@@ -808,7 +837,7 @@ static void alloc_fails(struct kunit *test)
 
 		for (unsigned int nth = 1; nth <= NR_FAKE_IRQS; nth++) {
 			/* The PCI core gets the number which it can retry with */
-			bool partial = st->variant->reserve && nth > 1 &&
+			bool partial = st->variant->early && nth > 1 &&
 				       IS_ENABLED(CONFIG_PCI_MSI);
 
 			fake_fail(st, FAKE_ALLOC, level, nth);
@@ -827,6 +856,8 @@ static void alloc_fails(struct kunit *test)
 static void alloc_at_index_fails(struct kunit *test)
 {
 	struct fake_stack *st = test->priv;
+	struct fake_snapshot *before;
+	struct irq_desc *desc;
 	struct msi_map map;
 
 	for (enum fake_level level = FAKE_VECTOR; level <= FAKE_MSI; level++) {
@@ -834,14 +865,15 @@ static void alloc_at_index_fails(struct kunit *test)
 			continue;
 
 		/* There has to be one descriptor for the reservation mode */
-		KUNIT_ASSERT_EQ(test, fake_alloc(st, 1), 0);
+		desc = fake_alloc_desc(test, NULL);
+		before = fake_snapshot(test, desc);
 
 		fake_fail(st, FAKE_ALLOC, level, 1);
-		map = msi_domain_alloc_irq_at(st->dev, MSI_DEFAULT_DOMAIN, 1, NULL, NULL);
+		map = msi_domain_alloc_irq_at(st->dev, st->variant->domid, 1, NULL, NULL);
 		KUNIT_EXPECT_EQ(test, map.index, FAKE_ERR);
-		KUNIT_EXPECT_EQ(test, fake_count_descs(), st->descs + 1);
+		fake_expect_same(test, desc, before);
 
-		map = msi_domain_alloc_irq_at(st->dev, MSI_DEFAULT_DOMAIN, 1, NULL, NULL);
+		map = msi_domain_alloc_irq_at(st->dev, st->variant->domid, 1, NULL, NULL);
 		KUNIT_EXPECT_EQ(test, map.index, 1);
 		fake_free(st);
 		fake_expect_empty(test, st);
@@ -874,7 +906,7 @@ static void early_activation_fails(struct kunit *test)
 {
 	struct fake_stack *st = test->priv;
 
-	if (!st->variant->reserve)
+	if (!st->variant->early)
 		kunit_skip(test, "no early activation");
 
 	for (enum fake_level level = FAKE_VECTOR; level <= FAKE_IR; level++) {
@@ -936,7 +968,8 @@ static void reservation_lost(struct kunit *test)
 	struct fake_stack *st = test->priv;
 	struct irq_desc *desc;
 
-	if (!st->variant->reserve)
+	/* What is lost is the one of the early activation */
+	if (!st->variant->early)
 		kunit_skip(test, "no reservation");
 
 	desc = fake_alloc_desc(test, NULL);
@@ -1003,6 +1036,8 @@ static void startup_fails(struct kunit *test)
 								   fake_handler, IRQF_ONESHOT,
 								   "fake", st), FAKE_ERR);
 			fake_expect_same(test, desc, before);
+			/* A domain which keeps the vector on free_irq() has to see that */
+			KUNIT_EXPECT_FALSE(test, st->was_activated);
 			fake_fail(st, FAKE_STARTUP, FAKE_MSI, 1);
 			fake_request_fails(test, desc, 0, FAKE_ERR);
 			fake_expect_failures(test, desc, IRQ_FAILURE_STARTUP, 2);
@@ -1030,7 +1065,7 @@ static void startup_of_activated_fails(struct kunit *test)
 	KUNIT_EXPECT_NE(test, before->irq.vector, 0);
 
 	/* The affinity is set up before, and moves the interrupt */
-	if (!st->variant->reserve) {
+	if (!st->variant->early) {
 		fake_fail(st, FAKE_STARTUP, FAKE_MSI, 1);
 		fake_request_fails(test, desc, 0, FAKE_ERR);
 	}
@@ -1108,7 +1143,7 @@ static void shared_starts_up(struct kunit *test)
 			FAKE_ERR);
 	KUNIT_EXPECT_PTR_EQ(test, desc->action->next, NULL);
 	/* The affinity is set up before, and moves the interrupt */
-	if (!st->variant->reserve)
+	if (!st->variant->early)
 		fake_expect_same(test, desc, before);
 
 	KUNIT_ASSERT_EQ(test, request_irq(irq, fake_handler, IRQF_SHARED, "second", &second), 0);

@@ -56,11 +56,14 @@ static u32 desc_ctrl(struct msi_desc *desc)
 }
 
 /* In a low power state or after removal there is nobody to talk to */
+static bool ims_slots_accessible(struct pci_dev *pdev)
+{
+	return pdev->current_state == PCI_D0 && !pci_dev_is_disconnected(pdev);
+}
+
 static bool desc_accessible(struct msi_desc *desc)
 {
-	struct pci_dev *pdev = to_pci_dev(desc->dev);
-
-	return pdev->current_state == PCI_D0 && !pci_dev_is_disconnected(pdev);
+	return ims_slots_accessible(to_pci_dev(desc->dev));
 }
 
 static void ims_slot_mask(struct irq_data *data)
@@ -110,14 +113,16 @@ static void ims_slot_write_msg(struct irq_data *data, struct msi_msg *msg)
 		slot_write(slot, SLOT_CTRL, ctrl);
 }
 
+/* Either a PASID or nothing at all */
+bool pci_ims_slot_cookie_valid(union msi_instance_cookie icookie)
+{
+	return !icookie.value ||
+	       (icookie.value & ~PCI_IMS_COOKIE_PASID_MASK) == PCI_IMS_COOKIE_PASID;
+}
+
 static u32 ims_slot_ctrl_pasid(u64 cookie)
 {
 	if (!cookie)
-		return 0;
-
-	/* Not a PASID: rather none than the wrong one */
-	if (WARN_ON_ONCE(cookie & ~(PCI_IMS_COOKIE_PASID | PCI_IMS_COOKIE_PASID_MASK) ||
-			 !(cookie & PCI_IMS_COOKIE_PASID)))
 		return 0;
 
 	return SLOT_CTRL_PASID_EN |
@@ -132,6 +137,7 @@ static void ims_slot_prepare_desc(struct irq_domain *domain, msi_alloc_info_t *a
 
 static void ims_slots_teardown(struct irq_domain *domain, msi_alloc_info_t *arg)
 {
+	to_pci_dev(domain->dev)->ims_slots = 0;
 	kfree(msi_get_domain_info(domain)->data);
 }
 
@@ -163,14 +169,15 @@ static void ims_slots_mask_all(const struct pci_ims_slot_array *array)
  * @pdev:	The PCI device to operate on
  *
  * Does nothing when the device has no slot array: in contrast to a register access it
- * takes the driver to know when another kind of store can be written.
+ * takes the driver to know when another kind of store can be written. The caller may be
+ * in atomic context then, and nothing but pci_dev::ims_slots may be looked at.
  */
 void __pci_restore_ims_state(struct pci_dev *pdev)
 {
 	struct msi_domain_info *info;
 	u16 cmd;
 
-	if (!pdev->dev.msi.data)
+	if (!pdev->ims_slots)
 		return;
 
 	/* A reset by user space can come while the driver removes the domain */
@@ -182,6 +189,12 @@ void __pci_restore_ims_state(struct pci_dev *pdev)
 	/* As for MSI-X, the restored state may not have memory space enabled */
 	pci_read_config_word(pdev, PCI_COMMAND, &cmd);
 	pci_write_config_word(pdev, PCI_COMMAND, cmd | PCI_COMMAND_MEMORY);
+	/*
+	 * A slot which was freed while it could not be accessed and which did not
+	 * lose its content still has a message. Not every way back to D0 is a reset.
+	 */
+	if (ims_slots_accessible(pdev))
+		ims_slots_mask_all(info->data);
 	msi_domain_restore_irqs_locked(&pdev->dev, MSI_SECONDARY_DOMAIN);
 	pci_write_config_word(pdev, PCI_COMMAND, cmd);
 }
@@ -230,6 +243,7 @@ int pci_ims_slot_array_create(struct pci_dev *pdev, const struct pci_ims_slot_ar
 		return ret;
 
 	ims_slots_mask_all(copy);
+	pdev->ims_slots = 1;
 	retain_and_null_ptr(copy);
 	return 0;
 }

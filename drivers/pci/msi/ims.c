@@ -207,7 +207,8 @@ int pci_ims_manage_domain(struct pci_dev *pdev)
  *  - info.flags: 0, or MSI_FLAG_STORE_NO_MASK for a store which cannot be masked. The
  *    mask callbacks must not be set then. Such an interrupt has a vector and a
  *    message from its allocation on, until free_irq(). The device must not raise it
- *    while it is not requested.
+ *    while it is not requested. Its affinity cannot be managed, while that of any
+ *    store which can be masked can be.
  *
  * The chip callbacks are invoked with a raw spinlock held and interrupts disabled,
  * from hard interrupt context and CPU hotplug too, so they must not sleep.
@@ -282,18 +283,24 @@ EXPORT_SYMBOL_GPL(pci_remove_ims_domain);
  * @pdev:	The PCI device to operate on
  * @icookie:	Optional pointer to the instance cookie of this interrupt, e.g. a PASID
  *		or a pointer to queue memory. It is copied to msi_desc::data.icookie
- *		for the callbacks. The PCI core does not interpret it.
+ *		for the callbacks. The PCI core does not interpret it, except for that
+ *		of a slot array, which has to come from pci_ims_pasid_cookie().
  * @affdesc:	Optional pointer to an affinity descriptor. With @affdesc::is_managed
  *		user space cannot change the affinity and the interrupt is shut down
  *		while all CPUs in the mask are offline.
  *
  * This allocates the lowest free index of the store and an entry in the interrupt
- * remapping table. The message is written to the store when the interrupt is
+ * remapping table.
+ *
+ * If the store can be masked, the interrupt uses reservation mode: a CPU vector is
+ * accounted for, but allocated only when the interrupt is requested, which then can
+ * fail with -ENOSPC. A managed interrupt has a vector reserved on each CPU in its
+ * affinity mask instead. The message is written to the store when the interrupt is
  * requested.
  *
- * The interrupt uses reservation mode: a CPU vector is accounted for, but allocated
- * only when the interrupt is requested, which then can fail with -ENOSPC. A managed
- * interrupt has a vector reserved on each CPU in its affinity mask instead.
+ * With MSI_FLAG_STORE_NO_MASK the vector is allocated and the message is written here.
+ * In queue memory there is no reservation mode either: the first request_irq() allocates
+ * the vector and each one writes the message.
  *
  * Context: Preemptible task context, takes the MSI descriptor mutex of the device.
  *
@@ -306,9 +313,10 @@ EXPORT_SYMBOL_GPL(pci_remove_ims_domain);
  *
  *	* %-ENODEV	- The device has no IMS domain
  *	* %-EINVAL	- A managed interrupt was asked for and the store cannot be
- *	  masked
+ *	  masked, or @icookie is not valid for a slot array
  *	* %-ENOSPC	- All indices are in use or the parent domains could not
- *	  allocate what they need, e.g. a remapping table entry
+ *	  allocate what they need, e.g. a remapping table entry, or the vector of an
+ *	  interrupt which is activated here
  *	* %-ENOMEM	- Out of memory
  */
 struct msi_map pci_ims_alloc_irq(struct pci_dev *pdev, union msi_instance_cookie *icookie,
@@ -318,6 +326,11 @@ struct msi_map pci_ims_alloc_irq(struct pci_dev *pdev, union msi_instance_cookie
 
 	if (!pci_has_ims_domain(pdev))
 		return map;
+
+	if (pdev->ims_slots && icookie && !pci_ims_slot_cookie_valid(*icookie)) {
+		map.index = -EINVAL;
+		return map;
+	}
 
 	return msi_domain_alloc_irq_at(&pdev->dev, MSI_SECONDARY_DOMAIN, MSI_ANY_INDEX,
 				       affdesc, icookie);
@@ -370,32 +383,45 @@ static struct irq_affinity_desc *pci_ims_spread(unsigned int nr, struct irq_affi
  * @affd:	Optional pointer to a description of the affinity requirements. The
  *		interrupts are spread over all possible CPUs, except for those in
  *		irq_affinity::pre_vectors and irq_affinity::post_vectors, as with
- *		pci_alloc_irq_vectors_affinity().
+ *		pci_alloc_irq_vectors_affinity(). Not for more than 4000 interrupts,
+ *		see below.
  * @managed:	With @affd: the affinity of those which are spread is managed by the kernel
  *
  * Either all interrupts are allocated or none. The index numbers are not necessarily
  * contiguous.
+ *
+ * With @affd the CPU masks of all interrupts have to fit into a single allocation by
+ * kmalloc(). On a kernel for 8192 CPUs that limits @nr to 4064, beyond which it fails
+ * with -ENOMEM. For more interrupts invoke it several times.
  *
  * Context: Preemptible task context, takes the MSI descriptor mutex of the device.
  *
  * Return:
  *
  * * %0		- Success, all of @maps are valid
- * * %-EINVAL	- @nr is 0, or @managed is set and the store cannot be masked
+ * * %-EINVAL	- @nr is 0, @managed is set along with @affd and the store cannot be
+ *   masked, or one of @icookies is not valid for a slot array
  * * %-ENODEV, %-ENOSPC, %-ENOMEM - See pci_ims_alloc_irq(). None of @maps is valid.
  */
 int pci_ims_alloc_irqs(struct pci_dev *pdev, struct msi_map *maps, unsigned int nr,
 		       union msi_instance_cookie *icookies, struct irq_affinity *affd,
 		       bool managed)
 {
+	struct msi_domain_info *info;
 	unsigned int i;
 
 	if (!nr)
 		return -EINVAL;
 
+	info = msi_device_domain_info(&pdev->dev, MSI_SECONDARY_DOMAIN);
+	if (affd && managed && info && info->flags & MSI_FLAG_STORE_NO_MASK)
+		return -EINVAL;
+
 	struct irq_affinity_desc *descs __free(kfree) =
 		affd ? pci_ims_spread(nr, affd, managed) : NULL;
-	if (affd && !descs)
+	/* There are no masks on a single CPU and when there is nothing to spread */
+	if (affd && !descs && IS_ENABLED(CONFIG_SMP) &&
+	    nr > affd->pre_vectors + affd->post_vectors)
 		return -ENOMEM;
 
 	for (i = 0; i < nr; i++) {

@@ -650,15 +650,32 @@ static void slot_pasid(struct kunit *test)
 
 static void slot_pasid_invalid(struct kunit *test)
 {
-	union msi_instance_cookie icookie = pci_ims_pasid_cookie(0x100000);
-	struct msi_map map;
+	union msi_instance_cookie icookies[2] = {
+		pci_ims_pasid_cookie(0xfffff),
+		pci_ims_pasid_cookie(0x100000),
+	};
+	struct msi_map maps[2];
 
 	KUNIT_ASSERT_EQ(test, fake_create_slots(), 0);
-	kunit_warning_suppress(test)
-		map = fake_alloc_irq(test, &icookie);
-	KUNIT_ASSERT_EQ(test, fake_request(map), 0);
-	KUNIT_EXPECT_EQ(test, fake_ctrl(map.index), 0);
-	fake_free_irq(map);
+	maps[0] = pci_ims_alloc_irq(fake->pdev, &icookies[1], NULL);
+	KUNIT_EXPECT_EQ(test, maps[0].index, -EINVAL);
+	KUNIT_EXPECT_EQ(test, maps[0].virq, 0);
+	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 2, icookies, NULL, false),
+			-EINVAL);
+
+	/* A PASID without the bit which says so, and a pointer */
+	icookies[1].value = 0x1;
+	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 2, icookies, NULL, false),
+			-EINVAL);
+	icookies[1].value = (uintptr_t)fake;
+	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 2, icookies, NULL, false),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, fake->allocated, 0);
+
+	/* No cookie at all, and one which means none */
+	icookies[1].value = 0;
+	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 2, icookies, NULL, false), 0);
+	fake_alloc_irq(test, NULL);
 }
 
 static void fake_reset_slots(void)
@@ -730,6 +747,58 @@ static void expect_no_access(struct kunit *test, bool powered_down)
 static void slot_powered_down(struct kunit *test)
 {
 	expect_no_access(test, true);
+}
+
+/* A device which keeps the content of its slots gets back what is void meanwhile */
+static void slot_freed_powered_down(struct kunit *test)
+{
+	struct msi_map map;
+
+	KUNIT_ASSERT_EQ(test, fake_create_slots(), 0);
+	map = fake_alloc_irq(test, NULL);
+	KUNIT_ASSERT_EQ(test, fake_request(map), 0);
+
+	fake->nr_log = 0;
+	fake->pdev->current_state = PCI_D3hot;
+	fake_free_irq(map);
+	pci_ims_free_irq(fake->pdev, map);
+	pci_restore_msi_state(fake->pdev);
+	EXPECT_ACCESSES(test);
+	KUNIT_EXPECT_EQ(test, fake_ctrl(map.index), 0);
+
+	fake->pdev->current_state = PCI_D0;
+	pci_restore_msi_state(fake->pdev);
+	KUNIT_EXPECT_EQ(test, fake_ctrl(map.index), MASK);
+
+	map = fake_alloc_irq(test, NULL);
+	KUNIT_ASSERT_EQ(test, fake_request(map), 0);
+	KUNIT_EXPECT_EQ(test, fake->slots[map.index][DATA], fake_data(map.virq));
+	KUNIT_EXPECT_EQ(test, fake_ctrl(map.index), 0);
+	fake_free_irq(map);
+}
+
+/* Some drivers do that with a spinlock held */
+static void fake_restore_atomic(void)
+{
+	guard(preempt)();
+	pci_restore_msi_state(fake->pdev);
+}
+
+static void restore_without_slots(struct kunit *test)
+{
+	fake_restore_atomic();
+	KUNIT_ASSERT_EQ(test, fake_create_queues(), 0);
+	KUNIT_EXPECT_FALSE(test, fake->pdev->ims_slots);
+	fake_restore_atomic();
+	pci_remove_ims_domain(fake->pdev);
+
+	KUNIT_ASSERT_EQ(test, fake_create_slots(), 0);
+	KUNIT_EXPECT_TRUE(test, fake->pdev->ims_slots);
+	pci_remove_ims_domain(fake->pdev);
+	KUNIT_EXPECT_FALSE(test, fake->pdev->ims_slots);
+	fake->nr_log = 0;
+	fake_restore_atomic();
+	EXPECT_ACCESSES(test);
 }
 
 static void slot_removed(struct kunit *test)
@@ -976,7 +1045,9 @@ static void expect_batch(struct kunit *test, bool managed)
 	KUNIT_ASSERT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 4, icookies, &affd, managed), 0);
 	for (i = 0; i < 4; i++) {
 		data = irq_get_irq_data(maps[i].virq);
-		KUNIT_EXPECT_EQ(test, irqd_affinity_is_managed(data), managed && i);
+		/* There is nothing to manage on a kernel for a single CPU */
+		KUNIT_EXPECT_EQ(test, irqd_affinity_is_managed(data),
+				IS_ENABLED(CONFIG_SMP) && managed && i);
 		KUNIT_EXPECT_EQ(test, irq_data_get_msi_desc(data)->data.icookie.value,
 				icookies[i].value);
 	}
@@ -1005,6 +1076,27 @@ static void batch_managed_queues(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fake_create_queues(), 0);
 	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 2, NULL, &affd, true), -EINVAL);
 	KUNIT_EXPECT_EQ(test, fake->allocated, 0);
+	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 2, NULL, &affd, false), 0);
+}
+
+/* All of them are excluded from spreading */
+static void batch_nothing_to_spread(struct kunit *test)
+{
+	struct irq_affinity affd = { .pre_vectors = 2, .post_vectors = 2 };
+	struct msi_map maps[4];
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, fake_create_queues(), 0);
+	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 4, NULL, &affd, true), -EINVAL);
+	KUNIT_EXPECT_EQ(test, fake->allocated, 0);
+	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 4, NULL, &affd, false), 0);
+	pci_remove_ims_domain(fake->pdev);
+
+	KUNIT_ASSERT_EQ(test, fake_create_slots(), 0);
+	KUNIT_ASSERT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 4, NULL, &affd, true), 0);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_FALSE(test, irqd_affinity_is_managed(irq_get_irq_data(maps[i].virq)));
+	pci_ims_free_irqs(fake->pdev, maps, 4);
 	KUNIT_EXPECT_EQ(test, pci_ims_alloc_irqs(fake->pdev, maps, 2, NULL, &affd, false), 0);
 }
 
@@ -1040,6 +1132,8 @@ static struct kunit_case pci_ims_cases[] = {
 	KUNIT_CASE(slot_pasid_invalid),
 	KUNIT_CASE(slots_restored),
 	KUNIT_CASE(slot_powered_down),
+	KUNIT_CASE(slot_freed_powered_down),
+	KUNIT_CASE(restore_without_slots),
 	KUNIT_CASE(slot_removed),
 	KUNIT_CASE(slot_reserved),
 	KUNIT_CASE(slot_activation_fails),
@@ -1055,6 +1149,7 @@ static struct kunit_case pci_ims_cases[] = {
 	KUNIT_CASE(batch_spread),
 	KUNIT_CASE(batch_managed),
 	KUNIT_CASE(batch_managed_queues),
+	KUNIT_CASE(batch_nothing_to_spread),
 	KUNIT_CASE(managed_domains_go),
 	{}
 };

@@ -28,11 +28,11 @@
 
 #define VFIO_PCI_IMS_MAX_IRQS	(MSI_MAX_INDEX + 1U)
 
-/* The default is what MSI-X allows */
-static unsigned int ims_max_irqs = 2048;
+/* They are interrupts of the host, no matter how many the device has: opt-in */
+static unsigned int ims_max_irqs;
 module_param(ims_max_irqs, uint, 0644);
 MODULE_PARM_DESC(ims_max_irqs,
-		 "Maximum number of IMS interrupts of a device, 0 to 65536 (default 2048)");
+		 "Maximum number of IMS interrupts of a device, 0 to 65536 (default 0: none)");
 
 /**
  * struct vfio_pci_ims_irq - An interrupt whose message store belongs to the user
@@ -376,10 +376,12 @@ static int vfio_pci_ims_set_size(struct vfio_pci_core_device *vdev,
 	if (ims->max_size)
 		return -EINVAL;
 
-	if (ims->size > vfio_pci_ims_max())
+	guard(mutex)(&vdev->igate);
+
+	/* What has been granted can be kept and reduced when the limit is lowered */
+	if (ims->size > vfio_pci_ims_max() && ims->size > vdev->ims_size)
 		return -ENOSPC;
 
-	guard(mutex)(&vdev->igate);
 	return vfio_pci_ims_resize(vdev, ims->size);
 }
 
@@ -432,7 +434,7 @@ static void vfio_pci_ims_fill_msg(struct vfio_pci_ims_msg *umsg, struct vfio_pci
 	umsg->flags = VFIO_PCI_IMS_MSG_ASSIGNED;
 }
 
-/* The message of an interrupt does not change while it is assigned */
+/* The message of an interrupt does not change while it is assigned and user space runs */
 static int vfio_pci_ims_fill_msgs(struct vfio_pci_core_device *vdev, u32 start, u32 count,
 				  struct vfio_pci_ims_msg *msgs)
 {

@@ -6,6 +6,7 @@
  * is shown with a device which can write it by DMA.
  */
 #include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,20 @@ static u64 events(int eventfd)
 	return read(eventfd, &value, sizeof(value)) == sizeof(value) ? value : 0;
 }
 
+/* Where the administrator has not allowed it, all of it is there but the interrupts */
+static void check_not_allowed(int fd)
+{
+	struct vfio_pci_ims_msg msg;
+	int eventfd = -1;
+
+	VFIO_ASSERT_EQ(probe(fd, VFIO_DEVICE_FEATURE_PCI_IMS_MSGS), 0);
+	VFIO_ASSERT_EQ(set_size(fd, 1), -ENOSPC);
+	VFIO_ASSERT_EQ(set_size(fd, 0), 0);
+	VFIO_ASSERT_EQ(irq_count(fd), 0);
+	VFIO_ASSERT_EQ(get_msgs(fd, 0, 1, &msg), -EINVAL);
+	VFIO_ASSERT_EQ(set_eventfds(fd, 0, 1, &eventfd), -EINVAL);
+}
+
 /* A device without IMS says so, whatever it is asked, and is as it was before */
 static void check_unsupported(int fd)
 {
@@ -228,6 +243,11 @@ FIXTURE_SETUP(vfio_pci_ims_test)
 	if (probe(self->fd, VFIO_DEVICE_FEATURE_PCI_IMS)) {
 		check_unsupported(self->fd);
 		SKIP(return, "IMS is not supported\n");
+	}
+
+	if (!max_size(self->fd)) {
+		check_not_allowed(self->fd);
+		SKIP(return, "IMS is not allowed: vfio_pci_core.ims_max_irqs is 0\n");
 	}
 
 	VFIO_ASSERT_GE(max_size(self->fd), NR_IRQS);
@@ -557,6 +577,185 @@ TEST_F(vfio_pci_ims_test, with_msix)
 	ASSERT_EQ(0, trigger(fd, 1));
 	ASSERT_EQ(1, events(self->eventfds[0]));
 	ASSERT_EQ(1, events(self->eventfds[1]));
+}
+
+#define FAILSLAB		"/sys/kernel/debug/failslab/"
+#define FAILSLAB_CACHES		"/sys/kernel/slab/kmalloc-*/failslab"
+#define FAIL_IRQ_POINTS		"/sys/kernel/debug/fail_irq/points"
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool written = fd >= 0 && write(fd, text, strlen(text)) == strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return written;
+}
+
+static bool read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t len = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	return len > 0;
+}
+
+static struct {
+	const char	*path;
+	const char	*value;
+	bool		optional;
+	char		old[16];
+} knobs[] = {
+	/* A stack trace would look like a bug */
+	{ FAILSLAB "verbose",		"0" },
+	/* Only kmalloc(), and not the memory which is required for debugging */
+	{ FAILSLAB "cache-filter",	"Y" },
+	{ FAILSLAB "ignore-gfp-wait",	"N" },
+	/* fail-nth counts these as well */
+	{ FAIL_IRQ_POINTS,		"0", true },
+};
+
+static bool fail_kmalloc(bool on)
+{
+	bool done = true;
+	glob_t caches;
+
+	if (glob(FAILSLAB_CACHES, 0, NULL, &caches))
+		return false;
+
+	for (int i = 0; i < caches.gl_pathc; i++)
+		done &= write_text(caches.gl_pathv[i], on ? "1" : "0");
+	globfree(&caches);
+	return done;
+}
+
+static void restore_knobs(int nr)
+{
+	while (nr--) {
+		if (knobs[nr].old[0])
+			VFIO_ASSERT_TRUE(write_text(knobs[nr].path, knobs[nr].old));
+	}
+}
+
+static bool set_knobs(void)
+{
+	for (int i = 0; i < ARRAY_SIZE(knobs); i++) {
+		if (read_text(knobs[i].path, knobs[i].old, sizeof(knobs[i].old)) &&
+		    write_text(knobs[i].path, knobs[i].value))
+			continue;
+
+		knobs[i].old[0] = '\0';
+		if (!knobs[i].optional) {
+			restore_knobs(i);
+			return false;
+		}
+	}
+
+	if (fail_kmalloc(true))
+		return true;
+
+	fail_kmalloc(false);
+	restore_knobs(ARRAY_SIZE(knobs));
+	return false;
+}
+
+static void arm(int fail_nth, unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	VFIO_ASSERT_EQ(pwrite(fail_nth, text, len, 0), len);
+}
+
+/* How many allocations were left until the one which fails, 0 if it has failed */
+static unsigned int disarm(int fail_nth)
+{
+	char text[16] = "";
+
+	VFIO_ASSERT_GT(pread(fail_nth, text, sizeof(text) - 1, 0), 0);
+	arm(fail_nth, 0);
+	return atoi(text);
+}
+
+/*
+ * Each allocation fails in turn: of a range with new interrupts, one which is released and
+ * a new eventfd, and of reading messages
+ */
+TEST_F(vfio_pci_ims_test, out_of_memory)
+{
+	struct vfio_pci_ims_msg before[NR_IRQS], after[NR_IRQS];
+	int fail_nth = open("/proc/thread-self/fail-nth", O_RDWR);
+	unsigned int failed, left = 0;
+	int *eventfds = self->eventfds;
+	int mixed[] = { eventfds[4], eventfds[1], -1, eventfds[5], eventfds[6] };
+	int fd = self->fd;
+	int ret;
+
+	if (fail_nth < 0 || !set_knobs()) {
+		if (fail_nth >= 0)
+			close(fail_nth);
+		SKIP(return, "No fault injection\n");
+	}
+
+	ASSERT_EQ(0, set_size(fd, NR_IRQS));
+
+	failed = 0;
+	for (unsigned int nth = 1; !left; nth++) {
+		ASSERT_EQ(0, release_all(fd));
+		ASSERT_EQ(0, set_eventfds(fd, 0, 3, eventfds));
+		ASSERT_EQ(0, get_msgs(fd, 0, NR_IRQS, before));
+
+		arm(fail_nth, nth);
+		ret = set_eventfds(fd, 0, ARRAY_SIZE(mixed), mixed);
+		left = disarm(fail_nth);
+		if (!ret)
+			continue;
+
+		ASSERT_EQ(0, left);
+		ASSERT_EQ(-ENOMEM, ret);
+		ASSERT_EQ(3, host_irqs());
+		ASSERT_EQ(0, get_msgs(fd, 0, NR_IRQS, after));
+		ASSERT_EQ(0, memcmp(before, after, sizeof(before)));
+		for (int i = 0; i < NR_IRQS; i++)
+			ASSERT_EQ(0, events(eventfds[i]));
+		for (int i = 0; i < 3; i++) {
+			ASSERT_EQ(0, trigger(fd, i));
+			ASSERT_EQ(1, events(eventfds[i]));
+		}
+		failed++;
+	}
+	ASSERT_EQ(4, host_irqs());
+	ASSERT_EQ(0, trigger(fd, 0));
+	ASSERT_EQ(1, events(eventfds[4]));
+	ASSERT_EQ(0, trigger(fd, 4));
+	ASSERT_EQ(1, events(eventfds[6]));
+	TH_LOG("SET_IRQS: out of memory at %u allocations in turn", failed);
+	ASSERT_GT(failed, 4);
+
+	ASSERT_EQ(0, get_msgs(fd, 0, NR_IRQS, before));
+	failed = 0;
+	left = 0;
+	for (unsigned int nth = 1; !left; nth++) {
+		arm(fail_nth, nth);
+		ret = get_msgs(fd, 0, NR_IRQS, after);
+		left = disarm(fail_nth);
+		if (ret) {
+			ASSERT_EQ(0, left);
+			ASSERT_EQ(-ENOMEM, ret);
+			failed++;
+		}
+	}
+	ASSERT_EQ(0, memcmp(before, after, sizeof(before)));
+	TH_LOG("Messages: out of memory at %u allocations in turn", failed);
+	ASSERT_GT(failed, 0);
+
+	ASSERT_TRUE(fail_kmalloc(false));
+	restore_knobs(ARRAY_SIZE(knobs));
+	close(fail_nth);
 }
 
 /* The limit can be had, more than once, or the host is short of something */

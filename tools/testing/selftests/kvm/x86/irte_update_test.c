@@ -27,6 +27,16 @@ static void guest_main(void)
 	GUEST_DONE();
 }
 
+static void guest_loop(void)
+{
+	for (;;) {
+		u64 ret = kvm_hypercall(KVM_HC_IRTE_UPDATE, args[0], args[1], args[2], args[3]);
+
+		GUEST_ASSERT_EQ(ret, expected);
+		GUEST_SYNC(0);
+	}
+}
+
 static void expect_done(struct kvm_vcpu *vcpu)
 {
 	struct ucall uc;
@@ -35,6 +45,7 @@ static void expect_done(struct kvm_vcpu *vcpu)
 	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_IO);
 	switch (get_ucall(vcpu, &uc)) {
 	case UCALL_DONE:
+	case UCALL_SYNC:
 		break;
 	case UCALL_ABORT:
 		REPORT_GUEST_ASSERT(uc);
@@ -57,15 +68,12 @@ static void enable_exit(struct kvm_vm *vm)
 	vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, BIT(KVM_HC_IRTE_UPDATE));
 }
 
-/* Run the call in a new VM, check what userspace sees, and answer with @ret */
-static void do_call(const u64 *a, u64 ret, bool answer)
+/* Run the call, check what userspace sees, and answer with @ret */
+static void vcpu_do_call(struct kvm_vcpu *vcpu, const u64 *a, u64 ret, bool answer)
 {
-	struct kvm_vcpu *vcpu;
-	struct kvm_vm *vm = vm_create_with_one_vcpu(&vcpu, guest_main);
 	struct kvm_run *run = vcpu->run;
 
-	enable_exit(vm);
-	prepare(vm, a, answer ? ret : -KVM_ENOSYS);
+	prepare(vcpu->vm, a, answer ? ret : -KVM_ENOSYS);
 
 	vcpu_run(vcpu);
 	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_HYPERCALL);
@@ -78,6 +86,16 @@ static void do_call(const u64 *a, u64 ret, bool answer)
 		run->hypercall.ret = ret;
 
 	expect_done(vcpu);
+}
+
+/* The same in a new VM */
+static void do_call(const u64 *a, u64 ret, bool answer)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = vm_create_with_one_vcpu(&vcpu, guest_main);
+
+	enable_exit(vm);
+	vcpu_do_call(vcpu, a, ret, answer);
 	kvm_vm_free(vm);
 }
 
@@ -104,13 +122,14 @@ KVM_ONE_VCPU_TEST(irte_update, forwarded, guest_main)
 }
 
 /* KVM does not look at the arguments, reserved bits are userspace's business */
-KVM_ONE_VCPU_TEST(irte_update, reserved_bits, guest_main)
+KVM_ONE_VCPU_TEST(irte_update, reserved_bits, guest_loop)
 {
-	for (int bit = 0; bit < 64; bit++) {
+	enable_exit(vcpu->vm);
+	for (int bit = 0; bit < 256; bit++) {
 		u64 a[4] = { UNIT | KVM_IRTE_OP_UPDATE, 1 };
 
-		a[bit & 1] ^= BIT_ULL(bit);
-		do_call(a, -EINVAL, true);
+		a[bit / 64] ^= BIT_ULL(bit % 64);
+		vcpu_do_call(vcpu, a, -EINVAL, true);
 	}
 }
 
@@ -168,19 +187,46 @@ KVM_ONE_VCPU_TEST(irte_update, feature_bit, guest_main)
 	expect_done(vcpu);
 }
 
-/* The call in 32-bit mode without paging, at a privilege level. Returns eax. */
-static u32 call_32bit(struct kvm_vcpu *vcpu, int cpl)
+static void write_code(u8 *code)
 {
 	static const u8 vmcall[] = { 0x0f, 0x01, 0xc1 }, vmmcall[] = { 0x0f, 0x01, 0xd9 };
 	static const u8 out[] = { 0xe6, PORT };
-	gpa_t gpa = vm_phy_page_alloc(vcpu->vm, 0x10000, 0);
-	u8 *code = addr_gpa2hva(vcpu->vm, gpa);
-	struct kvm_segment *segs[] = { NULL, NULL, NULL, NULL };
-	struct kvm_sregs sregs;
-	struct kvm_regs regs;
 
 	memcpy(code, host_cpu_is_amd_compatible ? vmmcall : vmcall, 3);
 	memcpy(code + 3, out, sizeof(out));
+}
+
+/* Returns rax */
+static u64 run_code(struct kvm_vcpu *vcpu, u64 rip)
+{
+	struct kvm_regs regs;
+
+	vcpu_regs_get(vcpu, &regs);
+	regs.rip = rip;
+	regs.rax = KVM_HC_IRTE_UPDATE;
+	regs.rbx = UNIT | KVM_IRTE_OP_GRANT;
+	regs.rcx = 0;
+	regs.rdx = 0;
+	regs.rsi = 0;
+	/* Interrupts off, and I/O is allowed at any CPL */
+	regs.rflags = 0x3002;
+	vcpu_regs_set(vcpu, &regs);
+
+	vcpu_run(vcpu);
+	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_IO);
+	TEST_ASSERT_EQ(vcpu->run->io.port, PORT);
+	vcpu_regs_get(vcpu, &regs);
+	return regs.rax;
+}
+
+/* The call in 32-bit mode without paging, at a privilege level. Returns eax. */
+static u32 call_32bit(struct kvm_vcpu *vcpu, int cpl)
+{
+	gpa_t gpa = vm_phy_page_alloc(vcpu->vm, 0x10000, 0);
+	struct kvm_segment *segs[] = { NULL, NULL, NULL, NULL };
+	struct kvm_sregs sregs;
+
+	write_code(addr_gpa2hva(vcpu->vm, gpa));
 
 	vcpu_sregs_get(vcpu, &sregs);
 	sregs.cr0 &= ~X86_CR0_PG;
@@ -208,22 +254,39 @@ static u32 call_32bit(struct kvm_vcpu *vcpu, int cpl)
 	}
 	vcpu_sregs_set(vcpu, &sregs);
 
-	vcpu_regs_get(vcpu, &regs);
-	regs.rip = gpa;
-	regs.rax = KVM_HC_IRTE_UPDATE;
-	regs.rbx = UNIT | KVM_IRTE_OP_GRANT;
-	regs.rcx = 0;
-	regs.rdx = 0;
-	regs.rsi = 0;
-	/* Interrupts off, and I/O is allowed at any CPL */
-	regs.rflags = 0x3002;
-	vcpu_regs_set(vcpu, &regs);
+	return run_code(vcpu, gpa);
+}
 
-	vcpu_run(vcpu);
-	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_IO);
-	TEST_ASSERT_EQ(vcpu->run->io.port, PORT);
-	vcpu_regs_get(vcpu, &regs);
-	return regs.rax;
+static void make_user_page(struct kvm_vm *vm, gva_t gva)
+{
+	u64 table = vm->mmu.pgd;
+
+	for (int level = vm->mmu.pgtable_levels; level; level--) {
+		u64 *pte = addr_gpa2hva(vm, table & PHYSICAL_PAGE_MASK);
+
+		pte += gva >> (PAGE_SHIFT + 9 * (level - 1)) & 0x1ff;
+		*pte |= PTE_USER_MASK(&vm->mmu);
+		table = *pte;
+	}
+}
+
+/* The call in 64-bit mode at CPL 3 */
+static u64 call_user(struct kvm_vcpu *vcpu)
+{
+	gva_t gva = vm_alloc_page(vcpu->vm);
+	struct kvm_sregs sregs;
+
+	write_code(addr_gva2hva(vcpu->vm, gva));
+	make_user_page(vcpu->vm, gva);
+
+	vcpu_sregs_get(vcpu, &sregs);
+	sregs.cs.dpl = 3;
+	sregs.cs.selector |= 3;
+	sregs.ss.dpl = 3;
+	sregs.ss.selector |= 3;
+	vcpu_sregs_set(vcpu, &sregs);
+
+	return run_code(vcpu, gva);
 }
 
 /* The arguments do not fit into the registers */
@@ -237,6 +300,12 @@ KVM_ONE_VCPU_TEST(irte_update, cpl3, guest_main)
 {
 	enable_exit(vcpu->vm);
 	TEST_ASSERT_EQ(call_32bit(vcpu, 3), (u32)-KVM_EPERM);
+}
+
+KVM_ONE_VCPU_TEST(irte_update, user_mode, guest_main)
+{
+	enable_exit(vcpu->vm);
+	TEST_ASSERT_EQ(call_user(vcpu), (u64)-KVM_EPERM);
 }
 
 int main(int argc, char *argv[])

@@ -3,6 +3,8 @@
  * Tests for KVM_SET_MSI_ROUTE, which changes the MSI route of one GSI
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,10 @@
 #define LAST_GSI		(MAX_ROUTES - 1)
 
 #define NR_MOVES		2000
+#define NR_IRQFDS		256
+
+#define FAILSLAB		"/sys/kernel/debug/failslab/"
+#define FAILSLAB_CACHES		"/sys/kernel/slab/kmalloc-*/failslab"
 
 static u32 received[NR_VECTORS];
 static bool ready;
@@ -248,6 +254,58 @@ static void test_errors(void)
 	free_irqfd(FIRST_GSI, fd);
 }
 
+/* A device id means nothing on x86, but it has to be announced */
+static void test_devid(void)
+{
+	struct kvm_irq_routing_entry route = msi_route(FIRST_GSI, FIRST_VECTOR + 1);
+	int fd = new_irqfd(FIRST_GSI);
+
+	set_route(FIRST_GSI, 0);
+	route.u.msi.devid = 0x100;
+	expect_error(vm, &route, EINVAL);
+	expect_vector(fd, 0);
+
+	route.flags = KVM_MSI_VALID_DEVID;
+	vm_ioctl(vm, KVM_SET_MSI_ROUTE, &route);
+	expect_vector(fd, 1);
+	free_irqfd(FIRST_GSI, fd);
+}
+
+/* A route of another type stays, until the whole table is set */
+static void test_other_type(void)
+{
+	struct kvm_irq_routing_entry route = msi_route(FIRST_GSI, FIRST_VECTOR + 1);
+	struct kvm_irq_routing_entry sint = {
+		.gsi		= FIRST_GSI,
+		.type		= KVM_IRQ_ROUTING_HV_SINT,
+		.u.hv_sint.sint	= 2,
+	};
+	int fd, other;
+
+	if (!kvm_has_cap(KVM_CAP_HYPERV_SYNIC)) {
+		pr_info("No routes of another type\n");
+		return;
+	}
+
+	set_table(&sint, 1);
+	fd = new_irqfd(FIRST_GSI);
+	other = new_irqfd(LAST_GSI);
+	expect_error(vm, &route, EEXIST);
+	expect_nothing(fd);
+
+	/* Also in a table which has been copied */
+	set_route(LAST_GSI, 0);
+	expect_vector(other, 0);
+	expect_error(vm, &route, EEXIST);
+	expect_nothing(fd);
+
+	set_table(NULL, 0);
+	vm_ioctl(vm, KVM_SET_MSI_ROUTE, &route);
+	expect_vector(fd, 1);
+	free_irqfd(FIRST_GSI, fd);
+	free_irqfd(LAST_GSI, other);
+}
+
 static void test_routes(void)
 {
 	struct kvm_irq_routing_entry route = msi_route(FIRST_GSI + 1, FIRST_VECTOR + 2);
@@ -360,6 +418,160 @@ static void test_race(void)
 	free_irqfd(FIRST_GSI, fd);
 }
 
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool written = fd >= 0 && write(fd, text, strlen(text)) == strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return written;
+}
+
+static bool read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t len = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	return len > 0;
+}
+
+static struct {
+	const char	*path;
+	const char	*value;
+	char		old[16];
+} knobs[] = {
+	/* A stack trace would look like a bug */
+	{ FAILSLAB "verbose",		"0" },
+	/* Only kmalloc(), and not the memory which is required for debugging */
+	{ FAILSLAB "cache-filter",	"Y" },
+	{ FAILSLAB "ignore-gfp-wait",	"N" },
+};
+
+static bool fail_kmalloc(bool on)
+{
+	bool done = true;
+	glob_t caches;
+
+	if (glob(FAILSLAB_CACHES, 0, NULL, &caches))
+		return false;
+
+	for (int i = 0; i < caches.gl_pathc; i++)
+		done &= write_text(caches.gl_pathv[i], on ? "1" : "0");
+	globfree(&caches);
+	return done;
+}
+
+static void restore_knobs(int nr)
+{
+	while (nr--)
+		TEST_ASSERT(write_text(knobs[nr].path, knobs[nr].old),
+			    "Cannot restore %s", knobs[nr].path);
+}
+
+static bool set_knobs(void)
+{
+	for (int i = 0; i < ARRAY_SIZE(knobs); i++) {
+		if (!read_text(knobs[i].path, knobs[i].old, sizeof(knobs[i].old)) ||
+		    !write_text(knobs[i].path, knobs[i].value)) {
+			restore_knobs(i);
+			return false;
+		}
+	}
+
+	if (fail_kmalloc(true))
+		return true;
+
+	fail_kmalloc(false);
+	restore_knobs(ARRAY_SIZE(knobs));
+	return false;
+}
+
+static void arm(int fail_nth, unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	TEST_ASSERT_EQ(pwrite(fail_nth, text, len, 0), len);
+}
+
+/* How many allocations were left until the one which fails, 0 if it has failed */
+static unsigned int disarm(int fail_nth)
+{
+	char text[16] = "";
+
+	TEST_ASSERT(pread(fail_nth, text, sizeof(text) - 1, 0) > 0, "Cannot read fail-nth");
+	arm(fail_nth, 0);
+	return atoi(text);
+}
+
+/* As set_small_table() has left it, for irqfds which look now */
+static void expect_small_table(void)
+{
+	for (int i = 0; i < NR_VECTORS; i++) {
+		int fd = new_irqfd(FIRST_GSI + i);
+
+		expect_vector(fd, i);
+		free_irqfd(FIRST_GSI + i, fd);
+	}
+}
+
+static void set_small_table(void)
+{
+	struct kvm_irq_routing_entry routes[NR_VECTORS];
+
+	for (int i = 0; i < NR_VECTORS; i++)
+		routes[i] = msi_route(FIRST_GSI + i, FIRST_VECTOR + i);
+	set_table(routes, NR_VECTORS);
+}
+
+/* Without memory for the new route, or one which moves to a larger table, nothing changes */
+static void test_out_of_memory(void)
+{
+	int fail_nth = open("/proc/thread-self/fail-nth", O_RDWR);
+	struct kvm_irq_routing_entry route = msi_route(LAST_GSI, FIRST_VECTOR);
+	unsigned int failed = 0, left = 0;
+	int last, ret, error;
+
+	if (fail_nth < 0 || !set_knobs()) {
+		pr_info("No fault injection\n");
+		if (fail_nth >= 0)
+			close(fail_nth);
+		return;
+	}
+
+	last = new_irqfd(LAST_GSI);
+	for (unsigned int nth = 1; !left; nth++) {
+		set_small_table();
+
+		arm(fail_nth, nth);
+		ret = __vm_ioctl(vm, KVM_SET_MSI_ROUTE, &route);
+		error = errno;
+		left = disarm(fail_nth);
+		if (!ret)
+			continue;
+
+		TEST_ASSERT(!left && error == ENOMEM, "Allocation %u: errno = %d, %u left",
+			    nth, error, left);
+		expect_small_table();
+		expect_nothing(last);
+		failed++;
+	}
+
+	expect_small_table();
+	expect_vector(last, 0);
+	TEST_ASSERT(failed > NR_VECTORS, "%u allocations failed", failed);
+	pr_info("Out of memory at %u allocations in turn\n", failed);
+
+	free_irqfd(LAST_GSI, last);
+	TEST_ASSERT(fail_kmalloc(false), "Cannot restore the caches");
+	restore_knobs(ARRAY_SIZE(knobs));
+	close(fail_nth);
+}
+
 static u64 cost(bool table, struct kvm_irq_routing_entry *entries, unsigned int nr)
 {
 	const unsigned int rounds = 4;
@@ -376,19 +588,26 @@ static u64 cost(bool table, struct kvm_irq_routing_entry *entries, unsigned int 
 	return timespec_to_ns(timespec_elapsed(start)) / rounds;
 }
 
-static void report_cost(unsigned int nr)
+/* All irqfds are searched for those of the GSI */
+static void report_cost(unsigned int nr, unsigned int nr_irqfds)
 {
 	struct kvm_irq_routing_entry *entries = calloc(nr, sizeof(*entries));
+	int fds[NR_IRQFDS];
 	u64 all, one;
 
 	TEST_ASSERT(entries, "Out of memory");
 	for (unsigned int i = 0; i < nr; i++)
 		entries[i] = msi_route(FIRST_GSI + i, FIRST_VECTOR);
+	for (unsigned int i = 0; i < nr_irqfds; i++)
+		fds[i] = new_irqfd(FIRST_GSI + i);
 
 	all = cost(true, entries, nr);
 	one = cost(false, entries, nr);
-	pr_info("%u routes: KVM_SET_GSI_ROUTING %lu ns, KVM_SET_MSI_ROUTE %lu ns\n",
-		nr, all, one);
+	pr_info("%u routes, %u irqfds: KVM_SET_GSI_ROUTING %lu ns, KVM_SET_MSI_ROUTE %lu ns\n",
+		nr, nr_irqfds, all, one);
+
+	for (unsigned int i = 0; i < nr_irqfds; i++)
+		free_irqfd(FIRST_GSI + i, fds[i]);
 	free(entries);
 }
 
@@ -417,11 +636,15 @@ int main(int argc, char *argv[])
 		cpu_relax();
 
 	test_errors();
+	test_devid();
+	test_other_type();
 	test_routes();
 	test_moves();
 	test_race();
-	report_cost(1);
-	report_cost(LAST_GSI - FIRST_GSI + 1);
+	test_out_of_memory();
+	report_cost(1, 0);
+	report_cost(LAST_GSI - FIRST_GSI + 1, 0);
+	report_cost(LAST_GSI - FIRST_GSI + 1, NR_IRQFDS);
 
 	WRITE_AND_SYNC_TO_GUEST(vm, done, true);
 	kvm_pthread_join(thread, NULL);
