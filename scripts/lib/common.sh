@@ -12,7 +12,8 @@ JOBS=${JOBS:-$(nproc)}
 ACCEL=${ACCEL:-tcg}
 YES=''
 if [[ ${CI:-} == true ]]; then YES=1; fi
-TMP=${CHECK_TMP:-$CACHE/tmp}
+TMP=$CACHE/tmp
+if [[ ${CHECK_CACHE:-} == "$CACHE" ]]; then TMP=$CHECK_TMP; fi	# of whoever called us, see with_cache
 LOGS=$CACHE/logs
 
 # The settings of whoever calls us (hooks, signing, file modes) must not change

@@ -44,8 +44,9 @@ source_of() {
 	echo "${file##*/../}"
 }
 
-# folders: with touched C files; KVM as a whole is too much for one file of it
-folders() { touched '*.c' | sed 's,[^/]*$,,' | grep -vE '^(arch/[a-z0-9]*/kvm|virt|tools)/' | sort -u; }
+# folders: with touched C files; KVM as a whole is too much for one file of it, and of mm
+# only the file is compiled
+folders() { touched '*.c' | grep -vE '^(arch/[a-z0-9]*/kvm|virt|tools)/' | sed '/^mm\//s/c$/o/; /^mm\//!s,[^/]*$,,' | sort -u; }
 
 toolchain() {
 	MAKE_ARGS=(ARCH="$ARCH" "${ARGS[@]}")
