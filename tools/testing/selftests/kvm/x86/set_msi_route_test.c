@@ -431,12 +431,17 @@ static bool write_text(const char *path, const char *text)
 static bool read_text(const char *path, char *text, size_t size)
 {
 	int fd = open(path, O_RDONLY);
-	ssize_t len = fd < 0 ? -1 : read(fd, text, size - 1);
+	ssize_t len;
 
-	if (fd >= 0)
-		close(fd);
-	text[len > 0 ? len : 0] = '\0';
-	return len > 0;
+	text[0] = '\0';
+	if (fd < 0)
+		return false;
+	len = read(fd, text, size - 1);
+	close(fd);
+	if (len <= 0)
+		return false;
+	text[len] = '\0';
+	return true;
 }
 
 static struct {
