@@ -13,13 +13,15 @@ BENCH_MANY_LIMIT=1200
 
 # ---- the two kernels
 
-# bench_kernels: BENCH_IMAGE[base] and [series] with their BENCH_INITRD
+# bench_kernels: BENCH_IMAGE[base] and [series] with their BENCH_INITRD. The program in
+# both is made with the headers of the series.
 bench_kernels() {
-	local IMAGE INITRD
-	bench_image "$BASE" "building the kernel without the series"
-	BENCH_IMAGE[base]=$IMAGE BENCH_INITRD[base]=$INITRD
+	local IMAGE INITRD GUEST_UAPI
 	bench_image "$TIP" "building the kernel with the series"
 	BENCH_IMAGE[series]=$IMAGE BENCH_INITRD[series]=$INITRD
+	GUEST_UAPI=$IMAGE/uapi
+	bench_image "$BASE" "building the kernel without the series"
+	BENCH_IMAGE[base]=$IMAGE BENCH_INITRD[base]=$INITRD
 }
 declare -A BENCH_IMAGE=() BENCH_INITRD=()
 
@@ -42,6 +44,8 @@ bench_build() {
 	cp "$TESTS"/bench/* "$module/bench"
 	cp "$TESTS"/qemu/*.h "$module/qemu"
 	kernel_make "$build" M="$module/bench" modules
+	kernel_make "$build" headers
+	install -D -m 644 -t "$out/uapi/linux" "$build"/usr/include/linux/{stddef,vfio}.h
 	cp "$build/arch/x86/boot/bzImage" "$module/bench/bench.ko" "$out"
 	mv "$out" "$2"
 }

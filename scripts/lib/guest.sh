@@ -7,11 +7,12 @@ SPLATS='\bWARNING:|\bBUG\b|cut here|Oops|KASAN|KCSAN|UBSAN|Call Trace|Kernel pan
 # ---- image
 
 # guest_image: sets INITRD; made of busybox, the guest program, the drivers of the
-# kernel's image and nothing of the host's files
+# kernel's image and nothing of the host's files. UAPI: the kernel's headers, if not those of
+# the image
 guest_image() {
 	local program busybox=$TOOLS/bin/busybox
 	local -a files=("$TESTS"/guest/{Makefile,*.c,*.h} "$TESTS"/driver/*.h "$TESTS"/qemu/*.h)
-	files+=("$IMAGE"/uapi/linux/*.h)
+	files+=("${GUEST_UAPI:-$IMAGE/uapi}"/linux/*.h)
 	program=$CACHE/initrd-program-$({ gcc --version; cat "${files[@]}"; } | hash12)
 	kept "$program" || must guest 300 "building the guest program" guest_program "$program"
 	INITRD=$CACHE/initrd-$({ cat "$program" "$busybox" "$TESTS/guest/init"; guest_modules | xargs -d '\n' cat; } | hash12).gz
@@ -22,7 +23,7 @@ guest_image() {
 guest_modules() { find "$IMAGE" -maxdepth 1 \( -name '*.ko' -o -name '*_test' \) | sort; }
 
 guest_program() {
-	make -C "$TESTS/guest" O="$TMP/guest" UAPI="$IMAGE/uapi"
+	make -C "$TESTS/guest" O="$TMP/guest" UAPI="${GUEST_UAPI:-$IMAGE/uapi}"
 	mv "$TMP/guest/imstest" "$1"
 }
 
