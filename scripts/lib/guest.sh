@@ -2,7 +2,7 @@
 # The guest: its image, the command line of QEMU, one boot, and what it said.
 
 # A report of one of these on the console fails a run
-SPLATS='\bWARNING:|\bBUG\b|cut here|Oops|KASAN|KCSAN|UBSAN|Call Trace|Kernel panic|general protection fault|possible circular locking|possible recursive locking|inconsistent lock state|suspicious RCU usage|INFO: rcu|rcu: INFO|blocked for more than|list_(add|del) corruption|scheduling while atomic|sleeping function called|nobody cared|unable to handle|Unable to handle|stack-protector|printk messages dropped|Disabling lock debugging|turning off the locking|No irq handler for vector'
+SPLATS='\bWARNING:|\bBUG\b|cut here|Oops|KASAN|UBSAN|Call Trace|Kernel panic|general protection fault|possible circular locking|possible recursive locking|inconsistent lock state|suspicious RCU usage|INFO: rcu|rcu: INFO|blocked for more than|list_(add|del) corruption|scheduling while atomic|sleeping function called|nobody cared|unable to handle|Unable to handle|stack-protector|printk messages dropped|Disabling lock debugging|turning off the locking|No irq handler for vector'
 
 # ---- image
 

@@ -140,7 +140,7 @@ config_merged() { cat "$@" | awk -F= '/^CONFIG_/ { line[$1] = $0 } END { for (i 
 
 # image_key COMMIT FILE...: everything that a build depends on
 image_key() {
-	{ git -C "$K/tree" rev-parse "$1^{tree}"; gcc --version; ld --version; cat "${@:2}"; declare -f kernel_make kernel_config kernel_build doc_code kernel_selftests uml_build; } | hash12
+	{ git -C "$K/tree" rev-parse "$1^{tree}"; gcc --version; ld --version; cat "${@:2}"; declare -f kernel_make kernel_config kernel_build driver_build doc_code kernel_selftests uml_build; } | hash12
 }
 
 # kernel_image COMMIT: sets IMAGE, the folder with bzImage, vmlinux and the modules; status in RC
@@ -155,19 +155,27 @@ kernel_build() {
 	git -C "$K/tree" checkout -q -f --detach "$1"
 	kernel_config "$build" x86_64 allnoconfig "${X86_CONFIG[@]}"
 	kernel_make "$build" bzImage modules
-	rm -rf "$module"
-	mkdir -p "$module"/{driver,doc,qemu} "$out"
-	cp "$TESTS"/driver/{Kbuild,*.c,*.h} "$module/driver"
+	driver_build "$build" "$module" "$out"
+	mkdir "$module/doc"
 	cp "$TESTS"/doc/{Kbuild,*.h} "$module/doc"
-	cp "$TESTS"/qemu/*.h "$module/qemu"
 	doc_code "$K/tree/Documentation/PCI/ims.rst" "$module/doc"
-	kernel_make "$build" M="$module/driver" modules
 	kernel_make "$build" M="$module/doc" KCFLAGS=-Werror modules
-	cp "$build/arch/x86/boot/bzImage" "$build/vmlinux" "$module"/{driver,doc}/*.ko "$out"
-	kernel_make "$build" headers
-	install -D -m 644 -t "$out/uapi/linux" "$build"/usr/include/linux/{stddef,vfio}.h
+	cp "$build/arch/x86/boot/bzImage" "$build/vmlinux" "$module"/doc/*.ko "$out"
 	kernel_selftests "$build" "$out"
 	mv "$out" "$2"
+}
+
+# driver_build BUILD FOLDER OUT: the test drivers for that kernel, and its headers for the
+# guest program
+driver_build() {
+	rm -rf "$2"
+	mkdir -p "$2"/{driver,qemu} "$3"
+	cp "$TESTS"/driver/{Kbuild,*.c,*.h} "$2/driver"
+	cp "$TESTS"/qemu/*.h "$2/qemu"
+	kernel_make "$1" M="$2/driver" modules
+	cp "$2"/driver/*.ko "$3"
+	kernel_make "$1" headers
+	install -D -m 644 -t "$3/uapi/linux" "$1"/usr/include/linux/{stddef,vfio}.h
 }
 
 # doc_code RST FOLDER: each code block with a name becomes NAME.c there
@@ -192,21 +200,21 @@ kernel_selftests() {
 }
 
 # host_image COMMIT: sets HOST_IMAGE, the folder with the bzImage of a host that has a
-# guest of its own; status in RC
+# guest of its own, and the test driver; status in RC
 host_image() {
-	HOST_IMAGE=$CACHE/image-host-$({ image_key "$1" "${HOST_CONFIG[@]}"; declare -f host_build config_merged; } | hash12)
+	HOST_IMAGE=$CACHE/image-host-$({ image_key "$1" "${HOST_CONFIG[@]}" "$TESTS"/driver/{Kbuild,*.c,*.h} "$TESTS"/qemu/*.h; declare -f host_build config_merged; } | hash12)
 	RC=0
 	kept "$HOST_IMAGE" || step host 5400 "${2:-building the kernel of the nested host}" host_build "$1" "$HOST_IMAGE"
 }
 
 # In a build folder of its own: the configuration has little in common with the tests'
 host_build() {
-	local build=$K/host out=$TMP/image-host
+	local build=$K/host module=$K/host-module out=$TMP/image-host
 	git -C "$K/tree" checkout -q -f --detach "$1"
 	config_merged "${HOST_CONFIG[@]}" >"$TMP/host.config"
 	kernel_config "$build" x86_64 allnoconfig "$TMP/host.config"
-	kernel_make "$build" bzImage
-	mkdir -p "$out"
+	kernel_make "$build" bzImage modules
+	driver_build "$build" "$module" "$out"
 	cp "$build/arch/x86/boot/bzImage" "$out"
 	mv "$out" "$2"
 }
@@ -226,14 +234,8 @@ kcsan_build() {
 	config_merged "${KCSAN_CONFIG[@]}" >"$TMP/kcsan.config"
 	kernel_config "$build" x86_64 allnoconfig "$TMP/kcsan.config"
 	kernel_make "$build" bzImage modules
-	rm -rf "$module"
-	mkdir -p "$module"/{driver,qemu} "$out"
-	cp "$TESTS"/driver/{Kbuild,*.c,*.h} "$module/driver"
-	cp "$TESTS"/qemu/*.h "$module/qemu"
-	kernel_make "$build" M="$module/driver" modules
-	kernel_make "$build" headers
-	install -D -m 644 -t "$out/uapi/linux" "$build"/usr/include/linux/{stddef,vfio}.h
-	cp "$build/arch/x86/boot/bzImage" "$build/vmlinux" "$module"/driver/*.ko "$out"
+	driver_build "$build" "$module" "$out"
+	cp "$build/arch/x86/boot/bzImage" "$build/vmlinux" "$out"
 	mv "$out" "$2"
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-kexec nested-crash nested-refused nested-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
@@ -23,16 +23,21 @@ suite_qemu-invalid() { boot_suite qemu-invalid vtd "intremap=on iommu=pt imstest
 suite_kvm() { boot_suite kvm vtd "intremap=on imstest=selftest selftest=irte_update_test"; }
 suite_kvm-route() { boot_suite kvm-route vtd "intremap=on imstest=selftest selftest=set_msi_route_test"; }
 suite_vfio-selftest() { boot_suite vfio-selftest vtd "intremap=on $IMS_ALLOWED imstest=selftest selftest=vfio_pci_ims_test"; }
+# The guest's, by default it is intel-iommu
+AMD_UNIT=(unit=amd-iommu,intremap=on,xtsup=on -device amd-southbridge,addr=14.0)
 suite_nested() { nested_suite nested "intremap=on imstest=hypercall"; }
-suite_nested-amd() { nested_suite nested-amd "intremap=on imstest=hypercall" unit=amd-iommu,intremap=on,xtsup=on -device amd-southbridge,addr=14.0; }
+suite_nested-amd() { nested_suite nested-amd "intremap=on imstest=hypercall" "${AMD_UNIT[@]}"; }
 # Suspend, reboot, kexec
 suite_nested-life() { nested_suite nested-life "intremap=on imstest=life" reboot kexec; }
-suite_nested-amd-life() { nested_suite nested-amd-life "intremap=on imstest=life" unit=amd-iommu,intremap=on,xtsup=on -device amd-southbridge,addr=14.0 reboot kexec; }
+suite_nested-amd-life() { nested_suite nested-amd-life "intremap=on imstest=life" "${AMD_UNIT[@]}" reboot kexec; }
 # Into a kernel without the series and out of it
 suite_nested-kexec() { OLD_KERNEL=1 nested_suite nested-kexec "intremap=on imstest=kexec" reboot kexec; }
+NO_CALL=cpu=host,-tsc-deadline,kvm-hc-irte-update=off
 # A hypervisor that knows the call and does not grant it, and one that does not know it
 suite_nested-refused() { nested_suite nested-refused "intremap=on imstest=refused" unit=intel-iommu,intremap=on,eim=on,caching-mode=on,irte-update=off; }
-suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" cpu=host,-tsc-deadline,kvm-hc-irte-update=off; }
+suite_nested-amd-refused() { nested_suite nested-amd-refused "intremap=on imstest=refused" "${AMD_UNIT[0]},irte-update=off" "${AMD_UNIT[@]:1}"; }
+suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" "$NO_CALL"; }
+suite_nested-amd-novmm() { nested_suite nested-amd-novmm "intremap=on imstest=refused" "$NO_CALL" "${AMD_UNIT[@]}"; }
 # The host's part alone: the user is a program
 suite_vfio() { boot_suite vfio vtd "intremap=on $IMS_ALLOWED imstest=vfio"; }
 # Its host loses no memory, and has what takes all entries of the remapping table
@@ -60,26 +65,33 @@ suite_kunit-x86() { boot_suite kunit-x86 vtd "intremap=on imstest=kunit kunit.en
 
 # A crash kernel, with the remapping table and the device as they were. What is said
 # before is a crash.
-suite_vtd-crash() {
+suite_vtd-crash() { crash_suite vtd-crash vtd; }
+suite_amd-crash() { crash_suite amd-crash amd; }
+
+crash_suite() {
 	local INITRD=$INITRD
 	crash_image
-	last_kernel vtd-crash
-	boot_suite vtd-crash vtd "intremap=on crashkernel=384M imstest=crash"
-	if ! grep -q 'Copied IR table' "$RESULTS/vtd-crash.console"; then
-		record vtd-crash.table "not ok" "the crash kernel has not taken over the remapping table"
-	else
-		record vtd-crash.table ok
-	fi
+	last_kernel "$1"
+	boot_suite "$1" "$2" "intremap=on crashkernel=384M imstest=crash"
+	inherited "$1" "$RESULTS/$1.console"
 }
 
 # The same in a guest
-suite_nested-crash() {
-	last_kernel nested-crash guest
-	nested_suite nested-crash "intremap=on crashkernel=384M imstest=crash" kexec memory=1G
-	if ! grep -q 'Copied IR table' "$RESULTS/nested-crash.guest"; then
-		record nested-crash.table "not ok" "the crash kernel has not taken over the remapping table"
+suite_nested-crash() { nested_crash_suite nested-crash; }
+suite_nested-amd-crash() { nested_crash_suite nested-amd-crash "${AMD_UNIT[@]}"; }
+
+nested_crash_suite() {
+	last_kernel "$1" guest
+	nested_suite "$1" "intremap=on crashkernel=384M imstest=crash" kexec memory=1G "${@:2}"
+	inherited "$1" "$RESULTS/$1.guest"
+}
+
+# inherited SUITE CONSOLE: what VT-d and AMD say
+inherited() {
+	if grep -qE 'Copied IR table|Reused DEV table' "$2"; then
+		record "$1.table" ok
 	else
-		record nested-crash.table ok
+		record "$1.table" "not ok" "the crash kernel has not taken over the remapping table"
 	fi
 }
 
@@ -94,7 +106,7 @@ suite_combinations() {
 		IFS=- read -ra parts <<<"$name"
 		inner=()
 		if [[ ${parts[0]} == old ]]; then inner+=(old); fi
-		if [[ ${parts[1]} == old ]]; then inner+=("cpu=host,-tsc-deadline,kvm-hc-irte-update=off"); fi
+		if [[ ${parts[1]} == old ]]; then inner+=("$NO_CALL"); fi
 		OLD_KERNEL=1 OLD_HOST=${parts[2]#new} nested_suite "combinations.$name" "intremap=on imstest=without" "${inner[@]}"
 	done
 }

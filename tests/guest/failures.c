@@ -371,6 +371,9 @@ static bool live(const struct device *dev, u32 source, const struct step *steps,
 			check_arrival(dev, source);
 	}
 	check_resources(&before);
+	/* To look takes seconds. Else once, at the end: see test_leaks(). */
+	if (long_run && fired)
+		check_memory();
 	return fired;
 }
 

@@ -2326,14 +2326,14 @@ static void check_storm(struct device *dev, u32 store)
 	u32 first = store == IMS_TEST_QUEUES ? QUEUE(0) : 0;
 	struct actor actors[ACTORS] = { 0 };
 	struct resources before;
-	unsigned int i, rounds = long_run ? 100 : 3;
+	unsigned int i, rounds = long_run ? 300 : 3;
 
 	create_store(dev, dev->nslots, store);
 	before = resources();
 	for (i = 0; i < ACTORS; i++) {
 		actors[i].dev = dev;
 		actors[i].seed = i + 1;
-		actors[i].steps = long_run ? 20000 : 400;
+		actors[i].steps = long_run ? 60000 : 400;
 		CHECK(!pthread_create(&actors[i].thread, NULL, run_actor, &actors[i]), "no thread");
 	}
 	while (rounds--) {
