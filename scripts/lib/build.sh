@@ -23,7 +23,7 @@ bench_ready() {
 # most of the time otherwise.
 demo_ready() {
 	machine_ready
-	host_image "$TIP"
+	host_image "$TIP" "building the kernel"
 	((RC == 0)) || explain host 5400 "building the kernel"
 	IMAGE=$HOST_IMAGE
 	guest_image
