@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
@@ -30,6 +30,10 @@ suite_nested-amd() { nested_suite nested-amd "intremap=on imstest=hypercall" "${
 # Suspend, reboot, kexec
 suite_nested-life() { nested_suite nested-life "intremap=on imstest=life" reboot kexec; }
 suite_nested-amd-life() { nested_suite nested-amd-life "intremap=on imstest=life" "${AMD_UNIT[@]}" reboot kexec; }
+# Suspend to disk
+suite_nested-hibernate() { nested_suite nested-hibernate "$HIBERNATE" reboot swap; }
+suite_nested-amd-hibernate() { nested_suite nested-amd-hibernate "$HIBERNATE" "${AMD_UNIT[@]}" reboot swap; }
+HIBERNATE="intremap=on resume=/dev/vda hibernate=nocompress imstest=hibernate"
 # Into a kernel without the series and out of it
 suite_nested-kexec() { OLD_KERNEL=1 nested_suite nested-kexec "intremap=on imstest=kexec" reboot kexec; }
 NO_CALL=cpu=host,-tsc-deadline,kvm-hc-irte-update=off
@@ -38,8 +42,10 @@ suite_nested-refused() { nested_suite nested-refused "intremap=on imstest=refuse
 suite_nested-amd-refused() { nested_suite nested-amd-refused "intremap=on imstest=refused" "${AMD_UNIT[0]},irte-update=off" "${AMD_UNIT[@]:1}"; }
 suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" "$NO_CALL"; }
 suite_nested-amd-novmm() { nested_suite nested-amd-novmm "intremap=on imstest=refused" "$NO_CALL" "${AMD_UNIT[@]}"; }
-# The host's part alone: the user is a program
-suite_vfio() { boot_suite vfio vtd "intremap=on $IMS_ALLOWED imstest=vfio"; }
+# The host's part alone: the user is a program. One more device, whose bus can be
+# reset and which has power states. A slow link: QEMU's does not become active again after a
+# reset, which Linux waits for if it is a fast one.
+suite_vfio() { boot_suite vfio vtd "intremap=on $IMS_ALLOWED imstest=vfio" -device pcie-root-port,id=rp,x-speed=5 -device pci-ims,bus=rp,pm=on; }
 # Its host loses no memory, and has what takes all entries of the remapping table
 suite_vfio-nested() {
 	local HOST_PARAMETERS=kmemleak=on

@@ -276,7 +276,7 @@ const struct step msix_steps[] = {
 	{ }
 };
 
-static const struct step block_steps[] = {
+const struct step block_steps[] = {
 	{ "allocate",		alloc_block,	false },
 	{ "request",		request_it,	false },
 	{ "move to CPU 1",	move_to_1,	false },

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -737,6 +738,12 @@ static void test_cross_ims(void)
 	cross(open_with_domain(), 0, ims_steps);
 }
 
+/* A block of them, whose second one moves */
+static void test_cross_msi(void)
+{
+	cross(open_with_msi(4), MSI(1), block_steps);
+}
+
 /* Teardown does not fail, and an entry that the host keeps is not used again */
 static void test_release(void)
 {
@@ -1453,6 +1460,45 @@ static void test_regrant(void)
 	      seen(IRTE_CONTROL_ANNOUNCED), announced);
 }
 
+/*
+ * Suspend to disk: the machine is reset, a kernel with a grant of its own comes up, reads
+ * the image and gives way to the kernel that was suspended
+ */
+static void test_hibernate(void)
+{
+	struct device *dev = open_with_domain();
+	struct ims_test_source arg = { .flags = IMS_TEST_UNLAZY };
+	u32 grants = seen(IRTE_CONTROL_GRANT), announced;
+	int ret;
+
+	use_msix(dev, 1);
+	arg.source = alloc_slot(dev);
+	CHECK(!call(dev, IMS_TEST_REQUEST, &arg), "cannot request slot %u", arg.source);
+	check_arrival(dev, arg.source);
+	announced = seen(IRTE_CONTROL_ANNOUNCED);
+
+	CHECK(!swapon("/dev/vda", 0), "no swap: %s", strerror(errno));
+	ret = write_file("reboot", "/sys/power/disk");
+	CHECK(!ret, "no suspend to disk: %s", strerror(-ret));
+	ret = write_file("disk", "/sys/power/state");
+	CHECK(!ret, "suspend to disk: %s", strerror(-ret));
+
+	CHECK(seen(IRTE_CONTROL_GRANTED), "the unit is not granted any more");
+	/* Asked for when the image is made, by the other kernel, and when this one is back */
+	CHECK(seen(IRTE_CONTROL_GRANT) == grants + 1 + 2 * grants_of_resume(),
+	      "%u grants after, %u before", seen(IRTE_CONTROL_GRANT), grants);
+	/* The entries of the other kernel are none of the host's any more */
+	CHECK(seen(IRTE_CONTROL_ANNOUNCED) == announced, "%u entries announced after, %u before",
+	      seen(IRTE_CONTROL_ANNOUNCED), announced);
+	check_arrival(dev, arg.source);
+	check_arrival(dev, MSIX(0));
+	CHECK(!move_away(dev, arg.source), "cannot move");
+	check_arrival(dev, arg.source);
+	check_disk();
+	check_serial();
+	check_device(dev);
+}
+
 static void test_reboot(void)
 {
 	check_life(true);
@@ -1544,6 +1590,18 @@ static int live_from(enum phase first, enum phase last, const char *only)
 int run_life(const char *only)
 {
 	return live_from(PHASE_SUSPEND, PHASE_KEXEC, only);
+}
+
+static const struct test hibernate_tests[] = {
+	{ "hibernate",		test_hibernate },
+};
+
+int run_hibernate(const char *only)
+{
+	open_control();
+	/* All of the memory is read and written */
+	time_limit = 600;
+	return run_tests(hibernate_tests, ARRAY_SIZE(hibernate_tests), only);
 }
 
 int run_kexec(const char *only)
@@ -1697,6 +1755,7 @@ static const struct test hypercall_tests[] = {
 	{ "message_msi",	test_message_msi },
 	{ "cross_ims",		test_cross_ims },
 	{ "cross_msix",		test_cross_msix },
+	{ "cross_msi",		test_cross_msi },
 	{ "irqfd",		test_irqfd },
 	{ "ioapic_moves",	test_ioapic_moves },
 	{ "slow",		test_slow },
@@ -1726,6 +1785,7 @@ static const struct test hypercall_amd_tests[] = {
 	{ "release_msi",	test_release_msi },
 	{ "cross_ims",		test_cross_ims },
 	{ "cross_msix",		test_cross_msix },
+	{ "cross_msi",		test_cross_msi },
 	{ "irqfd",		test_irqfd },
 	{ "ioapic_moves",	test_ioapic_moves },
 	{ "slow",		test_slow },

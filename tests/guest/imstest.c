@@ -25,6 +25,7 @@ static int usage(void)
 		"  hypercall  updates of remapping entries by the hypervisor\n"
 		"  beside     what a move costs, in a guest of any kernel\n"
 		"  life       the same after suspend, reboot and kexec\n"
+		"  hibernate  the same after suspend to disk\n"
 		"  kexec      into a kernel without the series and out of it\n"
 		"  without    no such updates: guest, hypervisor or host do not know them\n"
 		"  vfio       interrupts of vfio-pci whose store belongs to the user\n"
@@ -77,6 +78,8 @@ int main(int argc, char **argv)
 		return run_beside();
 	if (!strcmp(set, "life"))
 		return run_life(only);
+	if (!strcmp(set, "hibernate"))
+		return run_hibernate(only);
 	if (!strcmp(set, "kexec"))
 		return run_kexec(only);
 	if (!strcmp(set, "without"))

@@ -387,6 +387,7 @@ struct step {
 };
 
 /* Ends with an empty step */
+extern const struct step block_steps[];
 extern const struct step msix_steps[];
 extern const struct step ims_steps[];
 
@@ -457,6 +458,7 @@ int run_failures(const char *only);
 int run_crash(const char *only);
 int run_hypercall(const char *only);
 int run_life(const char *only);
+int run_hibernate(const char *only);
 int run_kexec(const char *only);
 int run_without(const char *only);
 int run_hypercall_demo(void);

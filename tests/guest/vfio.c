@@ -656,19 +656,39 @@ int probe_unsafe(unsigned int nr)
 	return ret;
 }
 
-/* The store is empty after a reset and the message is the same */
-static void test_reset(void)
+static int reset_function(const struct user *u)
 {
-	struct user *u = open_user(2);
+	return ioctl(u->fd, VFIO_DEVICE_RESET) ? -errno : 0;
+}
+
+/* All that is on the bus, which belongs to us */
+static int reset_bus(const struct user *u)
+{
+	struct {
+		struct vfio_pci_hot_reset reset;
+		__s32 group;
+	} arg = {
+		.reset.argsz = sizeof(arg),
+		.reset.count = 1,
+		.group = u->group,
+	};
+
+	return ioctl(u->fd, VFIO_DEVICE_PCI_HOT_RESET, &arg) ? -errno : 0;
+}
+
+/* The store is empty after a reset and the message is the same */
+static void check_reset(struct user *u, int (*reset)(const struct user *u))
+{
 	struct slot before, after;
-	int fd;
+	int fd, ret;
 
 	set_size(u, 1);
 	fd = use_interrupt(u, 0);
 	check_event(u, 0, fd);
 	before = get_message(u, 0);
 
-	CHECK(!ioctl(u->fd, VFIO_DEVICE_RESET), "reset: %s", strerror(errno));
+	ret = reset(u);
+	CHECK(!ret, "reset: %s", strerror(-ret));
 	enable(u);
 	after = slot(u->dev, 0);
 	CHECK(!after.addr_lo && !after.data, "the slot was restored");
@@ -676,6 +696,115 @@ static void test_reset(void)
 	CHECK(!memcmp(&before, &after, sizeof(before)), "the message has changed");
 	write_slot(u->dev, 0, &after);
 	check_event(u, 0, fd);
+}
+
+static void test_reset(void)
+{
+	check_reset(open_user(2), reset_function);
+}
+
+/* Of the device behind the root port */
+static void test_hot_reset(void)
+{
+	check_reset(open_user(3), reset_bus);
+}
+
+static off_t find_capability(const struct user *u, u8 id)
+{
+	off_t config = region(u, VFIO_PCI_CONFIG_REGION_INDEX).offset;
+	u8 cap[2], pos;
+
+	CHECK(pread(u->fd, &pos, 1, config + PCI_CAPABILITY_LIST) == 1, "cannot read");
+	for (; pos; pos = cap[1]) {
+		CHECK(pread(u->fd, cap, sizeof(cap), config + pos) == sizeof(cap), "cannot read");
+		if (cap[0] == id)
+			return config + pos;
+	}
+	fail("capability %u is not there", id);
+	return 0;
+}
+
+static void set_power_state(const struct user *u, u16 state)
+{
+	off_t pos = find_capability(u, PCI_CAP_ID_PM) + PCI_PM_CTRL;
+	u16 ctrl;
+
+	CHECK(pwrite(u->fd, &state, sizeof(state), pos) == sizeof(state), "cannot write");
+	CHECK(pread(u->fd, &ctrl, sizeof(ctrl), pos) == sizeof(ctrl) &&
+	      (ctrl & PCI_PM_CTRL_STATE_MASK) == state, "not in D%u", state);
+}
+
+static void set_low_power(const struct user *u, u32 feature)
+{
+	struct vfio_device_feature arg = {
+		.argsz = sizeof(arg),
+		.flags = VFIO_DEVICE_FEATURE_SET | feature,
+	};
+
+	CHECK(!ioctl(u->fd, VFIO_DEVICE_FEATURE, &arg), "feature %u: %s", feature, strerror(errno));
+}
+
+static void enter_d3(const struct user *u)
+{
+	set_power_state(u, 3);
+}
+
+static void leave_d3(const struct user *u)
+{
+	set_power_state(u, 0);
+}
+
+static void enter_low_power(const struct user *u)
+{
+	set_low_power(u, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+}
+
+static void leave_low_power(const struct user *u)
+{
+	set_low_power(u, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+}
+
+/* Interrupts stay, and can be assigned and released, in a state in which none is raised */
+static void check_sleep(void (*enter)(const struct user *u), void (*leave)(const struct user *u))
+{
+	struct user *u = open_user(3);
+	struct slot before, after, new;
+	int fd, fds[2], i;
+
+	set_size(u, 3);
+	fd = use_interrupt(u, 0);
+	fds[0] = use_interrupt(u, 1);
+	fds[1] = new_eventfd();
+	before = get_message(u, 0);
+
+	enter(u);
+	after = get_message(u, 0);
+	CHECK(!memcmp(&before, &after, sizeof(before)), "the message has changed");
+	set_eventfd(u, 1, -1);
+	set_eventfd(u, 2, fds[1]);
+	new = get_message(u, 2);
+
+	leave(u);
+	enable(u);
+	write_slot(u->dev, 0, &before);
+	write_slot(u->dev, 2, &new);
+	for (i = 0; i < 2; i++) {
+		check_event(u, 0, fd);
+		check_event(u, 2, fds[1]);
+	}
+	check_no_event(u, 1, fds[0]);
+	close_user(u);
+}
+
+static void test_d3(void)
+{
+	check_sleep(enter_d3, leave_d3);
+}
+
+/* By way of the runtime power management of the host */
+static void test_low_power(void)
+{
+	check_sleep(enter_low_power, leave_low_power);
 }
 
 /* A move of the interrupt changes neither the message nor the slot */
@@ -867,6 +996,9 @@ static const struct test vfio_tests[] = {
 	{ "other_device",	test_other_device },
 	{ "memory",		test_memory },
 	{ "reset",		test_reset },
+	{ "hot_reset",		test_hot_reset },
+	{ "d3",			test_d3 },
+	{ "low_power",		test_low_power },
 	{ "move",		test_move },
 	{ "out_of_vectors",	test_out_of_vectors },
 	{ "limit",		test_limit },

@@ -75,6 +75,7 @@ struct PCIIMSState {
     uint32_t nslots;
     uint32_t nmsix;
     uint32_t nvfs;
+    bool pm;
     uint32_t invalid;
     uint32_t resets;
 
@@ -795,6 +796,7 @@ static void pci_ims_inherit_properties(PCIIMSState *s)
     s->nslots = pf->nslots;
     s->nmsix = pf->nmsix;
     s->nvfs = 0;
+    s->pm = false;
 }
 
 /* The virtual functions are the next functions of the same slot: no ARI. */
@@ -851,6 +853,25 @@ static void pci_ims_init_bars(PCIIMSState *s)
     pci_ims_register_bar(s, PCI_IMS_BAR_SLOTS, &s->slots);
 }
 
+/* It keeps its state in D3hot, where its registers cannot be accessed */
+static bool pci_ims_init_pm(PCIIMSState *s, Error **errp)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+    int cap;
+
+    if (!s->pm) {
+        return true;
+    }
+    cap = pci_pm_init(pdev, 0, errp);
+    if (cap < 0) {
+        return false;
+    }
+    pci_set_word(pdev->config + cap + PCI_PM_PMC, 3);
+    pci_set_word(pdev->config + cap + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
+    pci_set_word(pdev->wmask + cap + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
+    return true;
+}
+
 static void pci_ims_realize(PCIDevice *pdev, Error **errp)
 {
     PCIIMSState *s = PCI_IMS(pdev);
@@ -866,6 +887,10 @@ static void pci_ims_realize(PCIDevice *pdev, Error **errp)
     }
     pcie_cap_flr_init(pdev);
 
+    if (!pci_ims_init_pm(s, errp)) {
+        pcie_cap_exit(pdev);
+        return;
+    }
     if (!pci_ims_init_sriov(s, errp)) {
         pcie_cap_exit(pdev);
         return;
@@ -908,6 +933,7 @@ static const Property pci_ims_properties[] = {
     DEFINE_PROP_UINT32("slots", PCIIMSState, nslots, 64),
     DEFINE_PROP_UINT32("msix", PCIIMSState, nmsix, 8),
     DEFINE_PROP_UINT32("vfs", PCIIMSState, nvfs, 0),
+    DEFINE_PROP_BOOL("pm", PCIIMSState, pm, false),
 };
 
 static const VMStateDescription pci_ims_vmstate = {
