@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
@@ -67,6 +67,8 @@ suite_vfio-life() { nested_suite vfio-life "intremap=on imstest=passed-life" "$P
 suite_vfio-killed() { HOST_PARAMETERS=kmemleak=on nested_suite vfio-killed "intremap=on imstest=storm" "$PASSED" killed; }
 # Its store is not backed: the guest is not offered any
 suite_vfio-trapping() { nested_suite vfio-trapping "intremap=on imstest=refused" pass=0000:00:01.0,x-ims=off; }
+# The same, as the host's administrator does not allow it
+suite_vfio-not-allowed() { HOST_PARAMETERS=vfio_pci_core.ims_max_irqs=0 nested_suite vfio-not-allowed "intremap=on imstest=refused" pass=0000:00:01.0; }
 suite_kunit-x86() { boot_suite kunit-x86 vtd "intremap=on imstest=kunit kunit.enable=1 kunit.autorun=1"; }
 
 # A crash kernel, with the remapping table and the device as they were. What is said
