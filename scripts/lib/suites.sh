@@ -24,7 +24,7 @@ suite_kvm() { boot_suite kvm vtd "intremap=on imstest=selftest selftest=irte_upd
 suite_kvm-route() { boot_suite kvm-route vtd "intremap=on imstest=selftest selftest=set_msi_route_test"; }
 suite_vfio-selftest() { boot_suite vfio-selftest vtd "intremap=on $IMS_ALLOWED imstest=selftest selftest=vfio_pci_ims_test"; }
 # The guest's, by default it is intel-iommu
-AMD_UNIT=(unit=amd-iommu,intremap=on,xtsup=on -device amd-southbridge,addr=14.0)
+AMD_UNIT=("unit=amd-iommu,intremap=on,xtsup=on" -device "amd-southbridge,addr=14.0")
 suite_nested() { nested_suite nested "intremap=on imstest=hypercall"; }
 suite_nested-amd() { nested_suite nested-amd "intremap=on imstest=hypercall" "${AMD_UNIT[@]}"; }
 # Suspend, reboot, kexec
