@@ -44,8 +44,7 @@ bench_build() {
 	cp "$TESTS"/bench/* "$module/bench"
 	cp "$TESTS"/qemu/*.h "$module/qemu"
 	kernel_make "$build" M="$module/bench" modules
-	kernel_make "$build" headers
-	install -D -m 644 -t "$out/uapi/linux" "$build"/usr/include/linux/{stddef,vfio}.h
+	uapi_headers "$build" "$out"
 	cp "$build/arch/x86/boot/bzImage" "$module/bench/bench.ko" "$out"
 	mv "$out" "$2"
 }
@@ -181,8 +180,10 @@ BOOTED_PATHS=(kernel/irq arch/x86/kernel/apic arch/x86/kernel/irq.c drivers/iomm
 # delivered and freed. A kernel that has passed is not built again: hours of work can be
 # done in parts.
 suite_boots() {
-	local commit n=0 unit key IMAGE INITRD bad='' all=''
+	local commit n=0 unit key IMAGE INITRD GUEST_UAPI bad='' all=''
 	local -a commits
+	bench_image "$TIP" "building the kernel with the series"
+	GUEST_UAPI=$IMAGE/uapi
 	mapfile -t commits < <(git -C "$K/tree" rev-list --reverse "$BASE..$TIP" -- "${BOOTED_PATHS[@]}")
 	for commit in "${commits[@]}"; do
 		key=$CACHE/check-$({ echo boots; image_key "$commit" "${BENCH_CONFIG[@]}" "$TESTS"/bench/*; } | hash12)

@@ -11,7 +11,7 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 
 # bench_ready [uml|old|checks|cost|kcsan]...: all that is needed to boot, in the cache
 bench_ready() {
-	machine_ready tests "$@"
+	machine_ready tests host "$@"
 	kernel_image "$TIP"
 	((RC == 0)) || explain kernel 5400 "building the kernel"
 	host_image "$TIP"
@@ -22,14 +22,14 @@ bench_ready() {
 # demo_ready: a kernel that is not for debugging, for all that boot. Debugging is what takes
 # most of the time otherwise.
 demo_ready() {
-	machine_ready
+	machine_ready host
 	host_image "$TIP" "building the kernel"
 	((RC == 0)) || explain host 5400 "building the kernel"
 	IMAGE=$HOST_IMAGE
 	guest_image
 }
 
-# machine_ready [tests|uml|old|checks|cost|kcsan]...: all that is needed to boot a kernel, but for that
+# machine_ready [tests|host|uml|old|checks|cost|kcsan]...: all that is needed to boot a kernel, but for that
 machine_ready() {
 	kernel_folder
 	qemu_folder
@@ -40,7 +40,7 @@ machine_ready() {
 	qemu_image
 }
 
-# plan [bench|tests|uml|old|checks|cost|kcsan]...: says what is going to happen for these, and asks.
+# plan [bench|tests|host|uml|old|checks|cost|kcsan]...: says what is going to happen for these, and asks.
 # Nothing to say when all is in the cache.
 plan() {
 	local missing disk=0 minutes=0 text='' fetch='' for=" $* "
@@ -51,11 +51,11 @@ plan() {
 	if [[ $for == *" bench "* ]]; then
 		[[ -e $TOOLS ]] || need 10 0 fetch "download 3 MB of tools and firmware, only unpacked"
 		[[ $for != *" tests "* || -e $K/kernel/wanted ]] || need 700 9 local "build the test kernel"
-		[[ -e $K/host/wanted ]] || need 300 4 local "build a kernel that is not for debugging"
+		[[ $for != *" host "* || -e $K/host/wanted ]] || need 300 4 local "build a kernel that is not for debugging"
 		if [[ ! -e $Q && ! ${QEMU_SRC:-} ]]; then need 400 1 fetch "download the QEMU source, 40 MB"; fi
 		[[ -e $QEMU ]] || need 400 3 local "build QEMU"
 	fi
-	if [[ $for == *" cost "* && ! -e $K/bench/wanted ]]; then need 400 8 local "build two kernels that are not for debugging"; fi
+	if [[ $for == *" cost "* && ! -e $K/bench/wanted ]]; then need 400 8 local "build two kernels to count instructions in"; fi
 	if [[ $for == *" kcsan "* && ! -e $K/kcsan/wanted ]]; then need 500 9 local "build a kernel that reports data races"; fi
 	if [[ $for == *" old "* && ! -e $K/old/wanted ]]; then need 300 4 local "build a small kernel without the series"; fi
 	if [[ $for == *" uml "* && ! -e $K/uml/wanted ]]; then need 500 3 local "build a user-mode kernel for the KUnit suites"; fi

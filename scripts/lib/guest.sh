@@ -7,7 +7,7 @@ SPLATS='\bWARNING:|\bBUG\b|cut here|Oops|KASAN|UBSAN|Call Trace|Kernel panic|gen
 # ---- image
 
 # guest_image: sets INITRD; made of busybox, the guest program, the drivers of the
-# kernel's image and nothing of the host's files. UAPI: the kernel's headers, if not those of
+# kernel's image and nothing of the host's files. GUEST_UAPI: the kernel's headers, if not those of
 # the image
 guest_image() {
 	local program busybox=$TOOLS/bin/busybox
@@ -139,9 +139,8 @@ IMS_ALLOWED=vfio_pci_core.ims_max_irqs=2048
 # back whenever it runs, and timers be late. A CPU that waits has something better to do
 # than to poll.
 nested_boot() {
-	local inner="${*:4}" host="intremap=on tsc=reliable kvm.halt_poll_ns=0 printk.devkmsg=on imstest=host guest=\"${3// /,}\""
+	local inner="${*:4}" host="intremap=on tsc=reliable kvm.halt_poll_ns=0 printk.devkmsg=on ${HOST_PARAMETERS:-} imstest=host guest=\"${3// /,}\""
 	if [[ $inner == *pass=* ]]; then host+=" $IMS_ALLOWED"; fi
-	host+=" ${HOST_PARAMETERS:-}"
 	if [[ $inner ]]; then host+=" qemu=\"${inner// /;}\""; fi
 	boot "$1" "$2" "${HOST_UNIT:-nested}" "$host" -chardev "file,id=guest,path=$LOGS/$1.guest" \
 		-device "isa-serial,chardev=guest,iobase=0x3e8,irq=7" "${HOST_DEVICES[@]}"

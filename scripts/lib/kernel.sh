@@ -140,7 +140,7 @@ config_merged() { cat "$@" | awk -F= '/^CONFIG_/ { line[$1] = $0 } END { for (i 
 
 # image_key COMMIT FILE...: everything that a build depends on
 image_key() {
-	{ git -C "$K/tree" rev-parse "$1^{tree}"; gcc --version; ld --version; cat "${@:2}"; declare -f kernel_make kernel_config kernel_build driver_build doc_code kernel_selftests uml_build; } | hash12
+	{ git -C "$K/tree" rev-parse "$1^{tree}"; gcc --version; ld --version; cat "${@:2}"; declare -f kernel_make kernel_config kernel_build driver_build uapi_headers doc_code kernel_selftests uml_build; } | hash12
 }
 
 # kernel_image COMMIT: sets IMAGE, the folder with bzImage, vmlinux and the modules; status in RC
@@ -165,8 +165,7 @@ kernel_build() {
 	mv "$out" "$2"
 }
 
-# driver_build BUILD FOLDER OUT: the test drivers for that kernel, and its headers for the
-# guest program
+# driver_build BUILD FOLDER OUT: the test drivers for that kernel, and its headers
 driver_build() {
 	rm -rf "$2"
 	mkdir -p "$2"/{driver,qemu} "$3"
@@ -174,8 +173,13 @@ driver_build() {
 	cp "$TESTS"/qemu/*.h "$2/qemu"
 	kernel_make "$1" M="$2/driver" modules
 	cp "$2"/driver/*.ko "$3"
+	uapi_headers "$1" "$3"
+}
+
+# uapi_headers BUILD OUT: what the guest program is compiled with
+uapi_headers() {
 	kernel_make "$1" headers
-	install -D -m 644 -t "$3/uapi/linux" "$1"/usr/include/linux/{stddef,vfio}.h
+	install -D -m 644 -t "$2/uapi/linux" "$1"/usr/include/linux/{stddef,vfio}.h
 }
 
 # doc_code RST FOLDER: each code block with a name becomes NAME.c there

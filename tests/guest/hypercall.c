@@ -705,8 +705,10 @@ static void live(struct device *dev, u32 source, const struct step *steps, struc
 	tally->lives++;
 }
 
-static void cross(struct device *dev, u32 source, const struct step *steps)
+/* @updates: how many there are in a life */
+static void cross(struct device *dev, u32 source, const struct step *steps, unsigned int updates)
 {
+	u32 announced = seen(IRTE_CONTROL_ANNOUNCED);
 	struct tally tally = { 0 };
 	unsigned int nth, vmm;
 
@@ -714,13 +716,18 @@ static void cross(struct device *dev, u32 source, const struct step *steps)
 	/* Not of the invalidation after a refusal: then both vectors stay in use */
 	CHECK(!write_file("15", "/sys/kernel/debug/fail_irq/points"), "no fault injection");
 	live(dev, source, steps, &tally);
-	for (vmm = 0; vmm < 4; vmm++) {
+	for (vmm = 0; vmm <= updates; vmm++) {
 		for (nth = 0; nth < (long_run ? 40 : 8); nth++) {
 			refuse(IRTE_KIND_PRESENT, vmm, ENOSPC);
 			/* The numbers of a life's failures are not those of this loop */
 			arm(nth ? nth * 3 - 2 : 0);
 			live(dev, source, steps, &tally);
 			arm(0);
+			CHECK(nth || !seen(IRTE_CONTROL_FAIL_NTH),
+			      "there was no update %u of %u to be refused", vmm, updates);
+			CHECK(seen(IRTE_CONTROL_ANNOUNCED) == announced,
+			      "update %u refused: %u entries announced after, %u before", vmm,
+			      seen(IRTE_CONTROL_ANNOUNCED), announced);
 		}
 	}
 	refuse_nothing();
@@ -730,18 +737,18 @@ static void cross(struct device *dev, u32 source, const struct step *steps)
 
 static void test_cross_msix(void)
 {
-	cross(open_granted(), MSIX(0), msix_steps);
+	cross(open_granted(), MSIX(0), msix_steps, 3);
 }
 
 static void test_cross_ims(void)
 {
-	cross(open_with_domain(), 0, ims_steps);
+	cross(open_with_domain(), 0, ims_steps, 3);
 }
 
-/* A block of them, whose second one moves */
+/* A block of four, all of which are activated when it is allocated. The second one moves. */
 static void test_cross_msi(void)
 {
-	cross(open_with_msi(4), MSI(1), block_steps);
+	cross(open_with_msi(4), MSI(1), block_steps, 4 + 2);
 }
 
 /* Teardown does not fail, and an entry that the host keeps is not used again */
@@ -1471,6 +1478,9 @@ static void test_hibernate(void)
 	u32 grants = seen(IRTE_CONTROL_GRANT), announced;
 	int ret;
 
+	/* Where the image was not restored this program is started anew */
+	CHECK(!seen(IRTE_CONTROL_SCRATCH), "the kernel has not come back from the disk");
+	knob(IRTE_CONTROL_SCRATCH, 1);
 	use_msix(dev, 1);
 	arg.source = alloc_slot(dev);
 	CHECK(!call(dev, IMS_TEST_REQUEST, &arg), "cannot request slot %u", arg.source);

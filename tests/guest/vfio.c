@@ -388,10 +388,12 @@ static void check_event(const struct user *u, u32 index, int fd)
 
 static void check_no_event(const struct user *u, u32 index, int fd)
 {
+	u32 sent = reg_read(u->dev, PCI_IMS_ALL_SENT);
+
 	raise_one(u, index);
 	usleep(SILENCE * 1000000);
 	CHECK(!events(fd), "an interrupt arrived");
-	CHECK(reg_read(u->dev, PCI_IMS_ALL_SENT), "nothing was sent");
+	CHECK(reg_read(u->dev, PCI_IMS_ALL_SENT) == sent + 1, "nothing was sent");
 }
 
 /* Linux interrupt numbers of the device. Return: how many there are. */
@@ -754,17 +756,29 @@ static void leave_d3(const struct user *u)
 	set_power_state(u, 0);
 }
 
+/* Each call wakes the device up for as long as it takes */
+static bool is_suspended(const struct user *u)
+{
+	char *status = read_file(PCI "/devices/%s/power/runtime_status", u->dev->bdf);
+	bool ret = !strcmp(status, "suspended\n");
+
+	free(status);
+	return ret;
+}
+
 static void enter_low_power(const struct user *u)
 {
 	set_low_power(u, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+	CHECK(WAIT(PATIENCE, is_suspended(u)), "the device does not sleep");
 }
 
 static void leave_low_power(const struct user *u)
 {
+	CHECK(WAIT(PATIENCE, is_suspended(u)), "the device does not sleep any more");
 	set_low_power(u, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
 }
 
-/* Interrupts stay, and can be assigned and released, in a state in which none is raised */
+/* Interrupts stay, and can be assigned and released, while the device sleeps */
 static void check_sleep(void (*enter)(const struct user *u), void (*leave)(const struct user *u))
 {
 	struct user *u = open_user(3);
@@ -786,7 +800,8 @@ static void check_sleep(void (*enter)(const struct user *u), void (*leave)(const
 
 	leave(u);
 	enable(u);
-	write_slot(u->dev, 0, &before);
+	after = slot(u->dev, 0);
+	CHECK(after.addr_lo == before.addr_lo && after.data == before.data, "slot 0 was written");
 	write_slot(u->dev, 2, &new);
 	for (i = 0; i < 2; i++) {
 		check_event(u, 0, fd);
