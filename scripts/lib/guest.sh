@@ -7,8 +7,8 @@ SPLATS='\bWARNING:|\bBUG\b|cut here|Oops|KASAN|UBSAN|Call Trace|Kernel panic|gen
 # ---- image
 
 # guest_image: sets INITRD; made of busybox, the guest program, the drivers of the
-# kernel's image and nothing of the host's files. GUEST_UAPI: the kernel's headers, if not those of
-# the image
+# kernel's image and nothing of the host's files. GUEST_UAPI: the headers of the kernel, if
+# not those of the image
 guest_image() {
 	local program busybox=$TOOLS/bin/busybox
 	local -a files=("$TESTS"/guest/{Makefile,*.c,*.h} "$TESTS"/driver/*.h "$TESTS"/qemu/*.h)

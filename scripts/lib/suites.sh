@@ -31,13 +31,13 @@ suite_nested-amd() { nested_suite nested-amd "intremap=on imstest=hypercall" "${
 suite_nested-life() { nested_suite nested-life "intremap=on imstest=life" reboot kexec; }
 suite_nested-amd-life() { nested_suite nested-amd-life "intremap=on imstest=life" "${AMD_UNIT[@]}" reboot kexec; }
 # Suspend to disk
+HIBERNATE="intremap=on resume=/dev/vda hibernate=nocompress imstest=hibernate"
 suite_nested-hibernate() { nested_suite nested-hibernate "$HIBERNATE" reboot swap; }
 suite_nested-amd-hibernate() { nested_suite nested-amd-hibernate "$HIBERNATE" "${AMD_UNIT[@]}" reboot swap; }
-HIBERNATE="intremap=on resume=/dev/vda hibernate=nocompress imstest=hibernate"
 # Into a kernel without the series and out of it
 suite_nested-kexec() { OLD_KERNEL=1 nested_suite nested-kexec "intremap=on imstest=kexec" reboot kexec; }
-NO_CALL=cpu=host,-tsc-deadline,kvm-hc-irte-update=off
 # A hypervisor that knows the call and does not grant it, and one that does not know it
+NO_CALL=cpu=host,-tsc-deadline,kvm-hc-irte-update=off
 suite_nested-refused() { nested_suite nested-refused "intremap=on imstest=refused" unit=intel-iommu,intremap=on,eim=on,caching-mode=on,irte-update=off; }
 suite_nested-amd-refused() { nested_suite nested-amd-refused "intremap=on imstest=refused" "${AMD_UNIT[0]},irte-update=off" "${AMD_UNIT[@]:1}"; }
 suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" "$NO_CALL"; }

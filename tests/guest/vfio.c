@@ -723,7 +723,6 @@ static off_t find_capability(const struct user *u, u8 id)
 			return config + pos;
 	}
 	fail("capability %u is not there", id);
-	return 0;
 }
 
 static void set_power_state(const struct user *u, u16 state)
@@ -778,7 +777,10 @@ static void leave_low_power(const struct user *u)
 	set_low_power(u, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
 }
 
-/* Interrupts stay, and can be assigned and released, while the device sleeps */
+/*
+ * Interrupts stay, and can be assigned and released, while the device sleeps. In D3 it does so
+ * all the time, with runtime power management between the calls.
+ */
 static void check_sleep(void (*enter)(const struct user *u), void (*leave)(const struct user *u))
 {
 	struct user *u = open_user(3);
