@@ -98,7 +98,7 @@ old_pack() {
 # ---- boot
 
 # guest_command NAME UNIT PARAMETERS: sets QEMU_CMD. The remapping unit is vtd,
-# vtd-cm (in caching mode), amd or amd-npcache, or the guest is a host: nested. It has
+# vtd-posting, vtd-cm (in caching mode), amd, amd-posting or amd-npcache, or the guest is a host: nested. It has
 # two serial ports, no network and no file of the host.
 #
 # No PIT and no HPET: their interrupt 0 can hit mp_irqdomain_alloc() between the
@@ -114,8 +114,10 @@ guest_command() {
 	nested) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=off") kernel=$HOST_IMAGE initrd=$HOST_INITRD memory=2G ;;
 	nested-on-amd) unit=(-device "amd-iommu,intremap=on,xtsup=on,npcache=off" -device "amd-southbridge,addr=14.0") kernel=$HOST_IMAGE initrd=$HOST_INITRD memory=2G ;;
 	vtd) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=off") ;;
+	vtd-posting) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=off,x-posting=on") ;;
 	vtd-cm) unit=(-device "intel-iommu,intremap=on,eim=on,caching-mode=on") ;;
 	amd) unit=(-device "amd-iommu,intremap=on,xtsup=on,npcache=off" -device "amd-southbridge,addr=14.0") ;;
+	amd-posting) unit=(-device "amd-iommu,intremap=on,xtsup=on,npcache=off,x-vapic=on" -device "amd-southbridge,addr=14.0") ;;
 	amd-npcache) unit=(-device "amd-iommu,intremap=on,xtsup=on" -device "amd-southbridge,addr=14.0") ;;
 	esac
 	QEMU_CMD=("$QEMU" -L "$TOOLS/firmware" -M "q35,kernel-irqchip=split,pit=off,hpet=off" -accel "$ACCEL" -cpu "$cpu" -smp 2 -m "${memory:-1G}"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures vtd-posted amd-failures noir-failures vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
@@ -11,8 +11,9 @@ suite_vtd-cm() { boot_suite vtd-cm vtd-cm "intremap=on imstest=refused"; }
 suite_amd() { boot_suite amd amd "intremap=on imstest=amd"; }
 suite_amd-npcache() { boot_suite amd-npcache amd-npcache "intremap=on imstest=refused"; }
 # With a device that has several messages of MSI
-suite_vtd-failures() { boot_suite vtd-failures vtd "intremap=on imstest=failures" -device irte-control; }
-suite_amd-failures() { boot_suite amd-failures amd "intremap=on imstest=failures" -device irte-control; }
+suite_vtd-failures() { boot_suite vtd-failures vtd-posting "intremap=on imstest=failures" -device irte-control; }
+suite_vtd-posted() { boot_suite vtd-posted vtd-posting "intremap=on,posted_msi imstest=failures" -device irte-control; }
+suite_amd-failures() { boot_suite amd-failures amd-posting "intremap=on imstest=failures" -device irte-control; }
 suite_noir-failures() { boot_suite noir-failures vtd "intremap=off imstest=failures"; }
 # Only with --long: a kernel that reports data races
 suite_vtd-kcsan() { kcsan_suite vtd-kcsan vtd; }

@@ -12,6 +12,7 @@
 #include <linux/fs.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
+#include <linux/iommu.h>
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
 #include <linux/kref.h>
@@ -25,6 +26,10 @@
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
+
+#include <asm/apicdef.h>
+#include <asm/irq_remapping.h>
+#include <asm/posted_intr.h>
 
 #include "ims_test.h"
 #include "irte-control-regs.h"
@@ -62,6 +67,8 @@ struct ims_queue {
  * @nmsix:	Number of allocated MSI-X vectors
  * @msi:	The device of IMS_TEST_SRC_MSI, NULL: not allocated
  * @nmsi:	Number of its messages
+ * @vcpu:	The vCPU of IMS_TEST_POST: a page which is its descriptor, and its virtual APIC
+ * @guest:	IOMMU domain of its guest, NULL: the device is the host's
  * @opened:	There is an open file
  * @domain:	There is an IMS domain
  * @store:	Its store
@@ -81,6 +88,8 @@ struct ims_dev {
 	unsigned int		nmsix;
 	struct pci_dev		*msi;
 	unsigned int		nmsi;
+	void			*vcpu;
+	struct iommu_domain	*guest;
 	bool			opened;
 	bool			domain;
 	enum ims_test_store	store;
@@ -452,6 +461,106 @@ static int ims_test_queue(struct ims_dev *ims, struct ims_test_queue *arg)
 	arg->data = le32_to_cpu(queue->data);
 	arg->ctrl = le32_to_cpu(queue->ctrl);
 	arg->writes = src->writes;
+	return 0;
+}
+
+/*
+ * Interrupts that are posted to a vCPU, as KVM does it
+ */
+static bool ims_test_has_chip(unsigned int virq, const char *name)
+{
+	struct irq_data *irqd = irq_get_irq_data(virq);
+
+	for (; irqd; irqd = irqd->parent_data) {
+		if (irqd->chip && !strcmp(irqd->chip->name, name))
+			return true;
+	}
+	return false;
+}
+
+static void ims_test_take_from_guest(struct ims_dev *ims)
+{
+	if (!ims->guest)
+		return;
+	iommu_detach_device(ims->guest, &ims->pdev->dev);
+	iommu_domain_free(ims->guest);
+	ims->guest = NULL;
+}
+
+/* AMD: the interrupts of a device can be posted when the device is a guest's */
+static int ims_test_give_to_guest(struct ims_dev *ims)
+{
+	struct device *dev = &ims->pdev->dev;
+	int ret;
+
+	if (ims->guest)
+		return 0;
+	ims->guest = iommu_paging_domain_alloc(dev);
+	if (IS_ERR(ims->guest)) {
+		ret = PTR_ERR(ims->guest);
+		ims->guest = NULL;
+		return ret;
+	}
+	ret = iommu_attach_device(ims->guest, dev);
+	if (ret) {
+		iommu_domain_free(ims->guest);
+		ims->guest = NULL;
+	}
+	return ret;
+}
+
+static int ims_test_post_vtd(struct ims_dev *ims, unsigned int virq, u32 vector)
+{
+	struct intel_iommu_pi_data pi_data = {
+		.pi_desc_addr = virt_to_phys(ims->vcpu),
+		.vector = vector,
+	};
+
+	return irq_set_vcpu_affinity(virq, vector ? &pi_data : NULL);
+}
+
+static int ims_test_post_amd(struct ims_dev *ims, unsigned int virq, u32 vector)
+{
+	struct amd_iommu_pi_data pi_data = {
+		.vapic_addr = virt_to_phys(ims->vcpu),
+		.vector = vector,
+		.cpu = -1,
+		.is_guest_mode = true,
+	};
+	int ret = ims_test_give_to_guest(ims);
+
+	return ret ? : irq_set_vcpu_affinity(virq, vector ? &pi_data : NULL);
+}
+
+static int ims_test_post(struct ims_dev *ims, const struct ims_test_post *arg)
+{
+	struct ims_source *src = ims_test_find(ims, arg->source);
+
+	if (!src)
+		return -ENOENT;
+	if (arg->vector > U8_MAX)
+		return -EINVAL;
+	if (!irq_remapping_cap(IRQ_POSTING_CAP))
+		return -EOPNOTSUPP;
+	if (ims_test_has_chip(src->virq, "INTEL-IR"))
+		return ims_test_post_vtd(ims, src->virq, arg->vector);
+	if (ims_test_has_chip(src->virq, "AMD-IR"))
+		return ims_test_post_amd(ims, src->virq, arg->vector);
+	return -EOPNOTSUPP;
+}
+
+/* VT-d posts to the descriptor, AMD to the IRR of the virtual APIC */
+static int ims_test_posted(struct ims_dev *ims, struct ims_test_posted *arg)
+{
+	struct pi_desc *desc = ims->vcpu;
+	unsigned int i;
+	u32 *irr;
+
+	for (i = 0; i < NR_PIR_WORDS; i++) {
+		irr = ims->vcpu + APIC_IRR + i * 0x20;
+		arg->vectors[i] = xchg(&desc->pir[i], 0) | xchg(&irr[0], 0) |
+				  (u64)xchg(&irr[4], 0) << 32;
+	}
 	return 0;
 }
 
@@ -873,6 +982,8 @@ union ims_test_arg {
 	struct ims_test_source	source;
 	struct ims_test_stats	stats;
 	struct ims_test_queue	queue;
+	struct ims_test_post	post;
+	struct ims_test_posted	posted;
 	u32			nvec;
 };
 
@@ -929,6 +1040,10 @@ static int ims_test_call(struct ims_dev *ims, unsigned int cmd, union ims_test_a
 		return ims_test_unbatch(ims);
 	case IMS_TEST_QUEUE:
 		return ims_test_queue(ims, &arg->queue);
+	case IMS_TEST_POST:
+		return ims_test_post(ims, &arg->post);
+	case IMS_TEST_POSTED:
+		return ims_test_posted(ims, &arg->posted);
 	default:
 		return -ENOTTY;
 	}
@@ -970,6 +1085,7 @@ static void ims_test_dev_release(struct kref *ref)
 		kfree(src);
 	xa_destroy(&ims->sources);
 	mutex_destroy(&ims->lock);
+	free_page((unsigned long)ims->vcpu);
 	kfree(ims);
 }
 
@@ -999,8 +1115,10 @@ static int ims_test_close(struct inode *inode, struct file *file)
 	struct ims_dev *ims = ims_test_from_file(file);
 
 	scoped_guard(mutex, &ims->lock) {
-		if (ims->pdev)
+		if (ims->pdev) {
 			ims_test_free_all(ims);
+			ims_test_take_from_guest(ims);
+		}
 		ims->opened = false;
 	}
 	kref_put(&ims->ref, ims_test_dev_release);
@@ -1148,6 +1266,14 @@ static int ims_test_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (!ims)
 		return -ENOMEM;
 
+	ims->vcpu = (void *)get_zeroed_page(GFP_KERNEL);
+	if (!ims->vcpu) {
+		kfree(ims);
+		return -ENOMEM;
+	}
+
+	/* There is nobody to be notified */
+	pi_set_sn(ims->vcpu);
 	kref_init(&ims->ref);
 	mutex_init(&ims->lock);
 	raw_spin_lock_init(&ims->store_lock);
@@ -1182,6 +1308,7 @@ static void ims_test_remove(struct pci_dev *pdev)
 	ims_test_free_msix(ims);
 	ims_test_free_msi(ims);
 	ims_test_stop_queues(ims);
+	ims_test_take_from_guest(ims);
 	ims->pdev = NULL;
 }
 

@@ -16,7 +16,8 @@
  *	ENOENT	the source is not allocated, not requested, or not a slot (or queue)
  *	EALREADY  the source is in the wanted state, or there are vectors
  *	EDOM	there is no such CPU, store or variant, or that many vectors
- *	EINVAL	unknown flags
+ *	EINVAL	unknown flags, or no vector
+ *	EOPNOTSUPP  no unit that can post remaps the interrupt
  *	ENOMEM, EFAULT, ENOTTY as everywhere
  */
 #ifndef IMS_TEST_H
@@ -176,6 +177,27 @@ struct ims_test_queue {
 	__u32	writes;
 };
 
+/**
+ * struct ims_test_post - irq_set_vcpu_affinity()
+ * @source:	Number of the source
+ * @vector:	Vector of the vCPU to post to, 0: back to the host
+ *
+ * Each device has a vCPU, which does not run: what is posted to it stays there. On AMD
+ * the device is then a guest's until the file is closed, and cannot use the queue memory.
+ */
+struct ims_test_post {
+	__u32	source;
+	__u32	vector;
+};
+
+/**
+ * struct ims_test_posted - What was posted to the vCPU
+ * @vectors:	Returns a bit for each vector, and clears them
+ */
+struct ims_test_posted {
+	__u64	vectors[4];
+};
+
 #define IMS_TEST_MAGIC		0xb7
 
 /* Create and remove the IMS domain */
@@ -211,5 +233,9 @@ struct ims_test_queue {
 
 /* Look at the context of a queue that was allocated once */
 #define IMS_TEST_QUEUE		_IOWR(IMS_TEST_MAGIC, 14, struct ims_test_queue)
+
+/* Post an interrupt to a vCPU, as KVM does, and see what has arrived there */
+#define IMS_TEST_POST		_IOW(IMS_TEST_MAGIC, 15, struct ims_test_post)
+#define IMS_TEST_POSTED		_IOR(IMS_TEST_MAGIC, 16, struct ims_test_posted)
 
 #endif /* IMS_TEST_H */

@@ -22,6 +22,7 @@
 #define FAILSLAB	"/sys/kernel/debug/failslab"
 #define VECTORS		2
 #define MAX_POINTS	400
+#define POSTED		1000
 
 /* What may fail: bits of "points" */
 #define FAIL_ALLOC	0x01
@@ -763,6 +764,188 @@ static void test_undo_fails(void)
 }
 
 /*
+ * Interrupts that are posted to a vCPU
+ */
+static int post(const struct device *dev, u32 source, u32 vector)
+{
+	struct ims_test_post arg = { .source = source, .vector = vector };
+
+	return call(dev, IMS_TEST_POST, &arg);
+}
+
+static u64 posted(const struct device *dev, u32 vector)
+{
+	struct ims_test_posted arg = { 0 };
+
+	CHECK(!call(dev, IMS_TEST_POSTED, &arg), "cannot look at the vCPU");
+	return arg.vectors[vector / 64] >> vector % 64 & 1;
+}
+
+/* It is posted with @vector, by one of @updates that were made, and arrives there */
+static void check_posted(const struct device *dev, u32 source, unsigned int updates, u32 vector)
+{
+	struct irte irte = entry_of(dev, source);
+	u64 before = received(dev, source);
+	struct update update[MAX_UPDATES];
+
+	check_trace(update, updates, 0);
+	CHECK(!updates || is_entry(update->new, &irte), "the entry is %llx:%llx, traced is %llx:%llx",
+	      irte.high, irte.low, update->new[0], update->new[1]);
+	CHECK(irte.pda && irte.vector == vector, "the entry is %llx:%llx, wanted vector %#x of a vCPU",
+	      irte.high, irte.low, vector);
+	trigger(dev, source, 1, 1, PCI_IMS_GO_RAW);
+	CHECK(WAIT(PATIENCE, posted(dev, vector)), "vector %#x is not posted", vector);
+	CHECK(received(dev, source) == before, "posted, and received by the host");
+}
+
+/* Back to the host: this has nobody to tell, so it has to work whatever fails */
+static void unpost(const struct device *dev, u32 source, long failures, const struct state *before)
+{
+	int ret;
+
+	fail_next(FAIL_INVALIDATE, failures);
+	ret = post(dev, source, 0);
+	fail_none();
+	CHECK(!ret, "back to the host: %s", strerror(-ret));
+	check_state(dev, source, before, "back to the host");
+	check_arrival(dev, source);
+}
+
+static void test_vcpu(void)
+{
+	struct device *dev = open_device(0);
+	struct resources before;
+	struct state host;
+	unsigned int nth;
+	long failures;
+	bool fired;
+	int ret;
+
+	quiet();
+	map_msix(dev);
+	CHECK(!alloc_msix(dev, MSIX(0)) && !free_msix(dev, MSIX(0)), "MSI-X does not work");
+	before = resources();
+	use_msix(dev, VECTORS);
+	pin(dev, MSIX(0), 0);
+	end_move(dev, MSIX(0));
+	get_state(dev, MSIX(0), &host);
+	CHECK(!write_file("1", EVENT), "cannot trace");
+
+	for (nth = 1; nth < MAX_POINTS; nth++) {
+		clear_trace();
+		arm(nth);
+		ret = post(dev, MSIX(0), 0x51);
+		fired = has_fired();
+		arm(0);
+		if (!fired)
+			break;
+		CHECK(is_failure(ret), "operation %u failing: posting: %s", nth, strerror(-ret));
+		check_state(dev, MSIX(0), &host, "posting");
+		one_interrupt(dev, MSIX(0), 0);
+	}
+	CHECK(!ret && nth > 1, "%u operations: %s", nth - 1, strerror(-ret));
+	check_posted(dev, MSIX(0), 1, 0x51);
+	note("%u operations", nth - 1);
+
+	/* To another vCPU: the one before may be gone, so it is the host that gets it */
+	fail_next(FAIL_INVALIDATE, 1);
+	ret = post(dev, MSIX(0), 0x52);
+	fail_none();
+	CHECK(is_failure(ret), "posting to another vCPU: %s", strerror(-ret));
+	check_state(dev, MSIX(0), &host, "posting to another vCPU");
+	one_interrupt(dev, MSIX(0), 0);
+
+	for (failures = 0; failures < 3; failures++) {
+		CHECK(!post(dev, MSIX(0), 0x52), "cannot post");
+		unpost(dev, MSIX(0), failures, &host);
+	}
+
+	/* The host's affinity changes meanwhile, and shows once it is the host's again */
+	clear_trace();
+	CHECK(!post(dev, MSIX(0), 0x53), "cannot post");
+	check_posted(dev, MSIX(0), 1, 0x53);
+	pin(dev, MSIX(0), 1);
+	check_posted(dev, MSIX(0), 0, 0x53);
+	fail_next(FAIL_INVALIDATE, 1);
+	ret = post(dev, MSIX(0), 0);
+	fail_none();
+	CHECK(!ret, "back to the host: %s", strerror(-ret));
+	one_interrupt(dev, MSIX(0), 1);
+	CHECK(!write_file("0", EVENT), "cannot stop the trace");
+
+	/* Freed while it is posted */
+	CHECK(!post(dev, MSIX(1), 0x54), "cannot post");
+	release(dev, MSIX(0));
+	release(dev, MSIX(1));
+	CHECK(!free_msix(dev, MSIX(0)), "cannot free");
+	check_resources(&before);
+	check_sane(dev);
+}
+
+/*
+ * With posted MSIs the interrupts of a CPU are posted to a descriptor of the CPU, and one
+ * vector says that there are some
+ */
+static long notifications(unsigned int cpu)
+{
+	char *text = read_file("/proc/interrupts"), *line = text ? strstr(text, "PMN:") : NULL;
+	long count[2] = { -1, -1 };
+
+	CHECK(line && sscanf(line, "PMN: %ld %ld", &count[0], &count[1]) == 2,
+	      "no notifications in /proc/interrupts");
+	free(text);
+	return count[cpu];
+}
+
+/* Return: the descriptor of @cpu */
+static unsigned long long post_to_cpu(const struct device *dev, u32 source, unsigned int cpu)
+{
+	struct slot before = message(dev, source), after;
+	struct irte irte;
+	long count;
+
+	pin(dev, source, cpu);
+	irte = entry_of(dev, source);
+	after = message(dev, source);
+	CHECK(irte.pda, "source %#x: the entry %llx:%llx does not post", source, irte.high, irte.low);
+	CHECK(irte.vector == irq_debug(virq_of(dev, source), "Vector:"), "source %#x: vector %#x posted",
+	      source, irte.vector);
+	CHECK(!memcmp(&before, &after, sizeof(before)), "source %#x: another message", source);
+	count = notifications(cpu);
+	one_interrupt(dev, source, cpu);
+	count = notifications(cpu) - count;
+	CHECK(count == 1, "source %#x: %ld notifications of CPU %u, wanted one", source, count, cpu);
+	return irte.pda;
+}
+
+static void test_posted_msi(void)
+{
+	struct device *dev = open_device(0);
+	const u32 source[] = { 0, MSIX(0) };
+	unsigned long long pda[2], other;
+	unsigned int i, cpu;
+	u64 got;
+
+	map_msix(dev);
+	use_slots(dev, 1);
+	use_msix(dev, 1);
+	for (cpu = 0; cpu < 2; cpu++) {
+		pda[cpu] = post_to_cpu(dev, source[0], cpu);
+		other = post_to_cpu(dev, source[1], cpu);
+		CHECK(other == pda[cpu], "CPU %u has two descriptors, %llx and %llx", cpu, pda[cpu], other);
+	}
+	CHECK(pda[0] != pda[1], "the CPUs share a descriptor");
+
+	for (i = 0; i < ARRAY_SIZE(source); i++) {
+		got = received(dev, source[i]) + POSTED;
+		trigger(dev, source[i], 1, POSTED, PCI_IMS_GO_PACED);
+		CHECK(WAIT(PATIENCE, received(dev, source[i]) == got), "source %#x: %llu received, wanted %llu",
+		      source[i], (unsigned long long)received(dev, source[i]), (unsigned long long)got);
+	}
+	check_sane(dev);
+}
+
+/*
  * The unit may still have the old content of an entry whose invalidation has failed.
  * No other interrupt gets that entry.
  */
@@ -1494,6 +1677,7 @@ static const struct test vtd_tests[] = {
 	{ "trace",		test_trace },
 	{ "messages",		test_messages },
 	{ "undo_fails",		test_undo_fails },
+	{ "vcpu",		test_vcpu },
 	{ "withdrawn",		test_withdrawn },
 	{ "activated_elsewhere", test_activated_elsewhere },
 	{ "activation_fails",	test_activation_fails },
@@ -1504,6 +1688,29 @@ static const struct test vtd_tests[] = {
 	{ "unplug_moved",	test_unplug_moved },
 	{ "vectors_full",	test_vectors_full },
 	{ "table_full",		test_table_full_vtd, .long_only = true },
+	{ "no_vector",		test_no_vector },
+	{ "leaks",		test_leaks },
+};
+
+/* The unit posts MSIs */
+static const struct test posted_tests[] = {
+	{ "arrival",		test_posted_msi },
+	{ "sweep_msix",		test_sweep_msix },
+	{ "sweep_msi",		test_sweep_msi },
+	{ "sweep_ims",		test_sweep_ims },
+	{ "sweep_queues",	test_sweep_queues },
+	{ "trace",		test_trace },
+	{ "undo_fails",		test_undo_fails },
+	{ "vcpu",		test_vcpu },
+	{ "withdrawn",		test_withdrawn },
+	{ "activated_elsewhere", test_activated_elsewhere },
+	{ "activation_fails",	test_activation_fails },
+	{ "affinity_burst",	test_affinity_burst },
+	{ "unplug",		test_unplug },
+	{ "unplug_left",	test_unplug_left },
+	{ "managed_left",	test_managed_left },
+	{ "unplug_moved",	test_unplug_moved },
+	{ "vectors_full",	test_vectors_full },
 	{ "no_vector",		test_no_vector },
 	{ "leaks",		test_leaks },
 };
@@ -1521,6 +1728,7 @@ static const struct test amd_tests[] = {
 	{ "trace",		test_trace },
 	{ "messages",		test_messages },
 	{ "undo_fails",		test_undo_fails },
+	{ "vcpu",		test_vcpu },
 	{ "withdrawn",		test_withdrawn },
 	{ "activated_elsewhere", test_activated_elsewhere },
 	{ "activation_fails",	test_activation_fails },
@@ -1549,5 +1757,7 @@ int run_failures(const char *only)
 		return run_tests(vector_tests, ARRAY_SIZE(vector_tests), only);
 	if (is_amd())
 		return run_tests(amd_tests, ARRAY_SIZE(amd_tests), only);
+	if (on_command_line("intremap=on,posted_msi"))
+		return run_tests(posted_tests, ARRAY_SIZE(posted_tests), only);
 	return run_tests(vtd_tests, ARRAY_SIZE(vtd_tests), only);
 }

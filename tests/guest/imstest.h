@@ -255,8 +255,9 @@ void check_silence(const struct device *dev, u32 source, u32 sent);
  * struct irte - An interrupt remapping table entry that is present
  * @index:	Index
  * @rid:	Source id
- * @dest:	Destination, as in the entry
+ * @dest:	Destination, as in the entry, 0 in one that posts
  * @vector:	Vector
+ * @pda:	Address of the descriptor, or virtual APIC, of one that posts, else 0
  * @high:	All of its upper half
  * @low:	All of its lower half
  */
@@ -265,6 +266,7 @@ struct irte {
 	unsigned int		rid;
 	unsigned int		dest;
 	unsigned int		vector;
+	unsigned long long	pda;
 	unsigned long long	high;
 	unsigned long long	low;
 };

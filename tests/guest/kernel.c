@@ -149,11 +149,17 @@ unsigned int irte_index(const struct slot *slot)
 
 static bool parse_vtd(const char *line, struct irte *irte)
 {
-	unsigned int bus, slot, func;
+	unsigned int bus, slot, func, pda_high, pda_low;
 
-	if (sscanf(line, " %u %x:%x.%x %x %x %llx %llx", &irte->index, &bus, &slot, &func,
-		   &irte->dest, &irte->vector, &irte->high, &irte->low) != 8)
+	irte->pda = 0;
+	if (sscanf(line, " %u %x:%x.%x %x %x %x %llx %llx", &irte->index, &bus, &slot, &func,
+		   &pda_high, &pda_low, &irte->vector, &irte->high, &irte->low) == 9) {
+		irte->pda = (unsigned long long)pda_high << 32 | pda_low;
+		irte->dest = 0;
+	} else if (sscanf(line, " %u %x:%x.%x %x %x %llx %llx", &irte->index, &bus, &slot, &func,
+			  &irte->dest, &irte->vector, &irte->high, &irte->low) != 8) {
 		return false;
+	}
 	irte->rid = bus << 8 | slot << 3 | func;
 	return true;
 }
@@ -165,6 +171,7 @@ static bool parse_amd(const char *line, struct irte *irte)
 		return false;
 	irte->dest = (irte->low >> 8 & 0xffffff) | (irte->high >> 56) << 24;
 	irte->vector = irte->high & 0xff;
+	irte->pda = irte->low & 1 << 7 ? irte->high & 0xffffffffff000 : 0;
 	return true;
 }
 
