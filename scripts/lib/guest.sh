@@ -98,8 +98,8 @@ old_pack() {
 # ---- boot
 
 # guest_command NAME UNIT PARAMETERS: sets QEMU_CMD. The remapping unit is vtd,
-# vtd-posting, vtd-cm (in caching mode), amd, amd-posting or amd-npcache, or the guest is a host: nested. It has
-# two serial ports, no network and no file of the host.
+# vtd-posting, vtd-cm (in caching mode), amd, amd-posting or amd-npcache, or the guest
+# is a host: nested. It has two serial ports, no network and no file of the host.
 #
 # No PIT and no HPET: their interrupt 0 can hit mp_irqdomain_alloc() between the
 # chip and its data being set, and then the kernel dies: seen now and then on a

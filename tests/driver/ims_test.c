@@ -24,6 +24,7 @@
 #include <linux/pci-ims.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
 
@@ -467,12 +468,12 @@ static int ims_test_queue(struct ims_dev *ims, struct ims_test_queue *arg)
 /*
  * Interrupts that are posted to a vCPU, as KVM does it
  */
-static bool ims_test_has_chip(unsigned int virq, const char *name)
+static bool ims_test_has_chip(unsigned int virq, const char *prefix)
 {
 	struct irq_data *irqd = irq_get_irq_data(virq);
 
 	for (; irqd; irqd = irqd->parent_data) {
-		if (irqd->chip && !strcmp(irqd->chip->name, name))
+		if (irqd->chip && str_has_prefix(irqd->chip->name, prefix))
 			return true;
 	}
 	return false;

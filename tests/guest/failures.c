@@ -24,14 +24,6 @@
 #define MAX_POINTS	400
 #define POSTED		1000
 
-/* What may fail: bits of "points" */
-#define FAIL_ALLOC	0x01
-#define FAIL_ACTIVATE	0x02
-#define FAIL_AFFINITY	0x04
-#define FAIL_IRTE_WRITE	0x08
-#define FAIL_INVALIDATE	0x10
-#define FAIL_ANY	(FAIL_ALLOC | FAIL_ACTIVATE | FAIL_AFFINITY | FAIL_IRTE_WRITE | FAIL_INVALIDATE)
-
 static void set_knob(const char *name, long val)
 {
 	char text[32];
@@ -69,8 +61,7 @@ void quiet(void)
 	fail_memory(false);
 }
 
-/* The next @times operations out of @points fail, whoever comes to them */
-static void fail_next(long points, long times)
+void fail_next(long points, long times)
 {
 	set_knob("points", points);
 	set_knob("interval", 1);
@@ -78,7 +69,7 @@ static void fail_next(long points, long times)
 	set_knob("probability", 100);
 }
 
-static void fail_none(void)
+void fail_none(void)
 {
 	set_knob("probability", 0);
 	set_knob("points", FAIL_ANY);

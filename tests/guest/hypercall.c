@@ -42,6 +42,9 @@
 /* That of the serial port for the results */
 #define USED_IRQ	3
 
+/* As many as the disk has, and more */
+#define MSIX_VECTORS	4u
+
 /*
  * The device irte-control
  */
@@ -954,6 +957,29 @@ static void test_irqfd(void)
 	CHECK(routes == present, "%u routes for %u updates", routes, present);
 }
 
+/*
+ * Interrupts of which KVM knows nothing, and whose entries have the indices that those of the
+ * disk have on AMD, where each device has a table: the disk's routes are left alone
+ */
+static void test_other_routes(void)
+{
+	struct device *dev = open_granted();
+	u32 i, routes, present;
+
+	CHECK(find_interrupt("virtio0-virtqueues"), "there is no virtio disk");
+	use_msix(dev, MSIX_VECTORS);
+	for (i = 0; i < MSIX_VECTORS; i++)
+		pin(dev, MSIX(i), 0);
+	routes = seen(IRTE_CONTROL_ROUTES);
+	present = seen(IRTE_CONTROL_PRESENT);
+	for (i = 0; i < MSIX_VECTORS; i++)
+		pin(dev, MSIX(i), 1);
+	routes = seen(IRTE_CONTROL_ROUTES) - routes;
+	present = seen(IRTE_CONTROL_PRESENT) - present;
+	CHECK(present == MSIX_VECTORS, "%u updates for %u moves", present, MSIX_VECTORS);
+	CHECK(!routes, "%u routes of others refreshed", routes);
+}
+
 /* The interrupt of the serial port that this goes to */
 static void test_ioapic_moves(void)
 {
@@ -1770,6 +1796,7 @@ static const struct test hypercall_tests[] = {
 	{ "cross_msix",		test_cross_msix },
 	{ "cross_msi",		test_cross_msi },
 	{ "irqfd",		test_irqfd },
+	{ "other_routes",	test_other_routes },
 	{ "ioapic_moves",	test_ioapic_moves },
 	{ "slow",		test_slow },
 	{ "rules",		test_rules },
@@ -1800,6 +1827,7 @@ static const struct test hypercall_amd_tests[] = {
 	{ "cross_msix",		test_cross_msix },
 	{ "cross_msi",		test_cross_msi },
 	{ "irqfd",		test_irqfd },
+	{ "other_routes",	test_other_routes },
 	{ "ioapic_moves",	test_ioapic_moves },
 	{ "slow",		test_slow },
 };

@@ -406,6 +406,16 @@ void check_arrival(const struct device *dev, u32 source);
 
 /* The fault attribute: injected failures leave no trace in the log */
 void quiet(void);
+/* What may fail */
+#define FAIL_ALLOC	0x01
+#define FAIL_ACTIVATE	0x02
+#define FAIL_AFFINITY	0x04
+#define FAIL_IRTE_WRITE	0x08
+#define FAIL_INVALIDATE	0x10
+#define FAIL_ANY	(FAIL_ALLOC | FAIL_ACTIVATE | FAIL_AFFINITY | FAIL_IRTE_WRITE | FAIL_INVALIDATE)
+/* The next @times operations out of @points fail, whoever comes to them */
+void fail_next(long points, long times);
+void fail_none(void);
 /* The @nth operation of this task fails, 0: none */
 void arm(unsigned int nth);
 

@@ -22,6 +22,7 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
+#include "../driver/bypass.h"
 #include "imstest.h"
 
 #define PCI		"/sys/bus/pci"
@@ -1006,6 +1007,133 @@ static void test_unplug(void)
 	write_file("1", PCI "/rescan");
 }
 
+/*
+ * Who consumes the eventfd of an interrupt, as KVM does, has it posted to a vCPU
+ */
+static int open_bypass(void)
+{
+	int fd;
+
+	if (!exists("/dev/bypass"))
+		CHECK(!system("insmod /bypass.ko"), "no consumer of irq bypass");
+	fd = open("/dev/bypass", O_RDWR);
+	CHECK(fd >= 0, "cannot open /dev/bypass: %s", strerror(errno));
+	return fd;
+}
+
+static int try_consume(int bypass, int fd)
+{
+	return ioctl(bypass, BYPASS_CONSUME, &fd) ? -errno : 0;
+}
+
+static struct bypass_state state_of(int bypass)
+{
+	struct bypass_state state;
+
+	CHECK(!ioctl(bypass, BYPASS_STATE, &state), "irq bypass: %s", strerror(errno));
+	return state;
+}
+
+/* Return: the Linux interrupt number of what is posted, 0: nothing is */
+static u32 check_bypass(int bypass, u32 added, u32 removed)
+{
+	struct bypass_state state = state_of(bypass);
+
+	CHECK(state.added == added && state.removed == removed,
+	      "posted %u times and taken back %u times, wanted %u and %u", state.added, state.removed,
+	      added, removed);
+	CHECK(!state.irq == (added == removed), "interrupt %u is posted", state.irq);
+	return state.irq;
+}
+
+static void check_posted(const struct user *u, u32 index, int fd, int bypass)
+{
+	raise_one(u, index);
+	CHECK(WAIT(PATIENCE, state_of(bypass).posted), "interrupt %u is not posted", index);
+	CHECK(!events(fd), "interrupt %u is posted, and signaled", index);
+}
+
+static void test_bypass(void)
+{
+	struct user *u = open_user(2);
+	int bypass[2], fds[2], swapped[2], other = new_eventfd(), ret;
+	u32 virqs[2], i;
+
+	set_size(u, 2);
+	for (i = 0; i < 2; i++) {
+		bypass[i] = open_bypass();
+		fds[i] = use_interrupt(u, i);
+		check_event(u, i, fds[i]);
+		ret = try_consume(bypass[i], fds[i]);
+		CHECK(!ret, "consuming eventfd %u: %s", i, strerror(-ret));
+		virqs[i] = check_bypass(bypass[i], 1, 0);
+		check_posted(u, i, fds[i], bypass[i]);
+	}
+	CHECK(virqs[0] != virqs[1], "interrupt %u is posted for both eventfds", virqs[0]);
+
+	/* The eventfds change places */
+	swapped[0] = fds[1];
+	swapped[1] = fds[0];
+	ret = try_eventfds(u, 0, 2, swapped);
+	CHECK(!ret, "swapping eventfds: %s", strerror(-ret));
+	for (i = 0; i < 2; i++) {
+		CHECK(check_bypass(bypass[i], 2, 1) == virqs[!i], "the wrong interrupt is posted");
+		check_posted(u, !i, fds[i], bypass[i]);
+	}
+
+	/* The vCPU goes */
+	close(bypass[1]);
+	check_event(u, 0, fds[1]);
+
+	/* The eventfd goes, and comes back */
+	set_eventfd(u, 1, other);
+	check_bypass(bypass[0], 2, 2);
+	check_event(u, 1, other);
+	set_eventfd(u, 1, fds[0]);
+	check_bypass(bypass[0], 3, 2);
+	check_posted(u, 1, fds[0], bypass[0]);
+
+	/* The interrupt goes, and comes back */
+	set_eventfd(u, 1, -1);
+	check_bypass(bypass[0], 3, 3);
+	set_eventfd(u, 1, fds[0]);
+	check_bypass(bypass[0], 4, 3);
+
+	close_user(u);
+	check_bypass(bypass[0], 4, 4);
+	close(bypass[0]);
+}
+
+/* What cannot be posted is signaled */
+static void test_bypass_fails(void)
+{
+	struct user *u = open_user(2);
+	int bypass = open_bypass(), fd, ret;
+
+	quiet();
+	set_size(u, 1);
+	fd = use_interrupt(u, 0);
+	fail_next(FAIL_INVALIDATE, 1);
+	ret = try_consume(bypass, fd);
+	fail_none();
+	CHECK(ret == -EIO || ret == -ETIMEDOUT, "no error of the consumer: %s", strerror(-ret));
+	check_bypass(bypass, 0, 0);
+	check_event(u, 0, fd);
+
+	ret = try_consume(bypass, fd);
+	CHECK(!ret, "consuming the eventfd: %s", strerror(-ret));
+	check_posted(u, 0, fd, bypass);
+
+	/* Taking it back tries twice and does not fail, but posting it again does */
+	fail_next(FAIL_INVALIDATE, 3);
+	set_eventfd(u, 0, fd);
+	fail_none();
+	check_bypass(bypass, 1, 1);
+	check_event(u, 0, fd);
+	close_user(u);
+	close(bypass);
+}
+
 static const struct test vfio_tests[] = {
 	{ "arrival",		test_arrival },
 	{ "disturbed",		test_disturbed },
@@ -1021,6 +1149,8 @@ static const struct test vfio_tests[] = {
 	{ "limit",		test_limit },
 	{ "not_allowed",	test_not_allowed },
 	{ "close",		test_close },
+	{ "bypass",		test_bypass },
+	{ "bypass_fails",	test_bypass_fails },
 	{ "unplug",		test_unplug },
 };
 
