@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
+#include <linux/irq.h>
 #include <linux/irqbypass.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
