@@ -686,11 +686,18 @@ struct tally {
  */
 static int calls_fd = -1;
 
+/* The old vector of a move counts as in use until it is given back */
+static int after_move(int ret)
+{
+	CHECK(WAIT(PATIENCE, move_done(FREE_IRQ)), "interrupt %u: last move does not end", FREE_IRQ);
+	return ret;
+}
+
 static int request_free_pin(const struct device *dev, u32 source)
 {
 	(void)dev;
 	(void)source;
-	return request_pin(calls_fd, FREE_IRQ);
+	return after_move(request_pin(calls_fd, FREE_IRQ));
 }
 
 static int release_free_pin(const struct device *dev, u32 source)
@@ -707,7 +714,6 @@ static int move_free_pin(unsigned int cpu)
 	long vector;
 	int ret;
 
-	CHECK(WAIT(PATIENCE, move_done(FREE_IRQ)), "interrupt %u: last move does not end", FREE_IRQ);
 	requested = mask_of(FREE_IRQ, "smp_affinity");
 	effective = mask_of(FREE_IRQ, "effective_affinity");
 	vector = irq_debug(FREE_IRQ, "Vector:");
@@ -718,7 +724,7 @@ static int move_free_pin(unsigned int cpu)
 	      "interrupt %u: masks %lx and %lx, vector %#lx before; %lx and %lx, %#lx after", FREE_IRQ,
 	      requested, effective, vector, mask_of(FREE_IRQ, "smp_affinity"),
 	      mask_of(FREE_IRQ, "effective_affinity"), irq_debug(FREE_IRQ, "Vector:"));
-	return ret;
+	return after_move(ret);
 }
 
 static int move_free_pin_to_1(const struct device *dev, u32 source)
