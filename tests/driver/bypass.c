@@ -5,6 +5,7 @@
  * has to be one of VT-d.
  */
 #include <linux/cleanup.h>
+#include <linux/err.h>
 #include <linux/eventfd.h>
 #include <linux/fs.h>
 #include <linux/interrupt.h>
@@ -15,6 +16,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include <asm/irq_remapping.h>
@@ -43,6 +45,17 @@ struct bypass {
 	u32				removed;
 };
 
+static bool bypass_is_vtd(unsigned int irq)
+{
+	struct irq_data *irqd = irq_get_irq_data(irq);
+
+	for (; irqd; irqd = irqd->parent_data) {
+		if (irqd->chip && str_has_prefix(irqd->chip->name, "INTEL-IR"))
+			return true;
+	}
+	return false;
+}
+
 static int bypass_add_producer(struct irq_bypass_consumer *consumer,
 			       struct irq_bypass_producer *producer)
 {
@@ -51,8 +64,11 @@ static int bypass_add_producer(struct irq_bypass_consumer *consumer,
 		.pi_desc_addr = virt_to_phys(bypass->vcpu),
 		.vector = BYPASS_VECTOR,
 	};
-	int ret = irq_set_vcpu_affinity(producer->irq, &pi_data);
+	int ret;
 
+	if (!bypass_is_vtd(producer->irq))
+		return -EOPNOTSUPP;
+	ret = irq_set_vcpu_affinity(producer->irq, &pi_data);
 	if (ret)
 		return ret;
 	WRITE_ONCE(bypass->irq, producer->irq);

@@ -68,7 +68,7 @@ struct ims_queue {
  * @nmsix:	Number of allocated MSI-X vectors
  * @msi:	The device of IMS_TEST_SRC_MSI, NULL: not allocated
  * @nmsi:	Number of its messages
- * @vcpu:	The vCPU of IMS_TEST_POST: a page which is its descriptor, and its virtual APIC
+ * @vcpus:	The vCPUs of IMS_TEST_POST: a page each, its descriptor and virtual APIC
  * @guest:	IOMMU domain of its guest, NULL: the device is the host's
  * @opened:	There is an open file
  * @domain:	There is an IMS domain
@@ -89,7 +89,7 @@ struct ims_dev {
 	unsigned int		nmsix;
 	struct pci_dev		*msi;
 	unsigned int		nmsi;
-	void			*vcpu;
+	void			*vcpus;
 	struct iommu_domain	*guest;
 	bool			opened;
 	bool			domain;
@@ -510,27 +510,37 @@ static int ims_test_give_to_guest(struct ims_dev *ims)
 	return ret;
 }
 
-static int ims_test_post_vtd(struct ims_dev *ims, unsigned int virq, u32 vector)
+static void *ims_test_vcpu(struct ims_dev *ims, u32 vcpu)
 {
-	struct intel_iommu_pi_data pi_data = {
-		.pi_desc_addr = virt_to_phys(ims->vcpu),
-		.vector = vector,
-	};
-
-	return irq_set_vcpu_affinity(virq, vector ? &pi_data : NULL);
+	return ims->vcpus + vcpu * PAGE_SIZE;
 }
 
-static int ims_test_post_amd(struct ims_dev *ims, unsigned int virq, u32 vector)
+static int ims_test_post_vtd(struct ims_dev *ims, unsigned int virq,
+			     const struct ims_test_post *arg)
+{
+	struct intel_iommu_pi_data pi_data = {
+		.pi_desc_addr = virt_to_phys(ims_test_vcpu(ims, arg->vcpu)),
+		.vector = arg->vector,
+	};
+
+	return irq_set_vcpu_affinity(virq, arg->vector ? &pi_data : NULL);
+}
+
+static int ims_test_post_amd(struct ims_dev *ims, unsigned int virq,
+			     const struct ims_test_post *arg)
 {
 	struct amd_iommu_pi_data pi_data = {
-		.vapic_addr = virt_to_phys(ims->vcpu),
-		.vector = vector,
+		.vapic_addr = virt_to_phys(ims_test_vcpu(ims, arg->vcpu)),
+		.vector = arg->vector,
 		.cpu = -1,
 		.is_guest_mode = true,
 	};
-	int ret = ims_test_give_to_guest(ims);
+	int ret;
 
-	return ret ? : irq_set_vcpu_affinity(virq, vector ? &pi_data : NULL);
+	if (!arg->vector)
+		return irq_set_vcpu_affinity(virq, NULL);
+	ret = ims_test_give_to_guest(ims);
+	return ret ? : irq_set_vcpu_affinity(virq, &pi_data);
 }
 
 static int ims_test_post(struct ims_dev *ims, const struct ims_test_post *arg)
@@ -539,26 +549,29 @@ static int ims_test_post(struct ims_dev *ims, const struct ims_test_post *arg)
 
 	if (!src)
 		return -ENOENT;
-	if (arg->vector > U8_MAX)
+	if (arg->vector > U8_MAX || arg->vcpu >= IMS_TEST_VCPUS)
 		return -EINVAL;
 	if (!irq_remapping_cap(IRQ_POSTING_CAP))
 		return -EOPNOTSUPP;
 	if (ims_test_has_chip(src->virq, "INTEL-IR"))
-		return ims_test_post_vtd(ims, src->virq, arg->vector);
+		return ims_test_post_vtd(ims, src->virq, arg);
 	if (ims_test_has_chip(src->virq, "AMD-IR"))
-		return ims_test_post_amd(ims, src->virq, arg->vector);
+		return ims_test_post_amd(ims, src->virq, arg);
 	return -EOPNOTSUPP;
 }
 
 /* VT-d posts to the descriptor, AMD to the IRR of the virtual APIC */
 static int ims_test_posted(struct ims_dev *ims, struct ims_test_posted *arg)
 {
-	struct pi_desc *desc = ims->vcpu;
+	struct pi_desc *desc;
 	unsigned int i;
 	u32 *irr;
 
+	if (arg->vcpu >= IMS_TEST_VCPUS)
+		return -EINVAL;
+	desc = ims_test_vcpu(ims, arg->vcpu);
 	for (i = 0; i < NR_PIR_WORDS; i++) {
-		irr = ims->vcpu + APIC_IRR + i * 0x20;
+		irr = (void *)desc + APIC_IRR + i * 0x20;
 		arg->vectors[i] = xchg(&desc->pir[i], 0) | xchg(&irr[0], 0) |
 				  (u64)xchg(&irr[4], 0) << 32;
 	}
@@ -1086,7 +1099,7 @@ static void ims_test_dev_release(struct kref *ref)
 		kfree(src);
 	xa_destroy(&ims->sources);
 	mutex_destroy(&ims->lock);
-	free_page((unsigned long)ims->vcpu);
+	free_pages((unsigned long)ims->vcpus, get_order(IMS_TEST_VCPUS * PAGE_SIZE));
 	kfree(ims);
 }
 
@@ -1262,19 +1275,22 @@ static void ims_test_put(void *data)
 static int ims_test_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct ims_dev *ims = kzalloc_obj(*ims);
+	unsigned int i;
 	int ret;
 
 	if (!ims)
 		return -ENOMEM;
 
-	ims->vcpu = (void *)get_zeroed_page(GFP_KERNEL);
-	if (!ims->vcpu) {
+	ims->vcpus = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO,
+					      get_order(IMS_TEST_VCPUS * PAGE_SIZE));
+	if (!ims->vcpus) {
 		kfree(ims);
 		return -ENOMEM;
 	}
 
 	/* There is nobody to be notified */
-	pi_set_sn(ims->vcpu);
+	for (i = 0; i < IMS_TEST_VCPUS; i++)
+		pi_set_sn(ims_test_vcpu(ims, i));
 	kref_init(&ims->ref);
 	mutex_init(&ims->lock);
 	raw_spin_lock_init(&ims->store_lock);

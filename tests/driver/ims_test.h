@@ -16,7 +16,7 @@
  *	ENOENT	the source is not allocated, not requested, or not a slot (or queue)
  *	EALREADY  the source is in the wanted state, or there are vectors
  *	EDOM	there is no such CPU, store or variant, or that many vectors
- *	EINVAL	unknown flags, or no vector
+ *	EINVAL	unknown flags, no such vCPU, or a vector above 255
  *	EOPNOTSUPP  no unit that can post remaps the interrupt
  *	ENOMEM, EFAULT, ENOTTY as everywhere
  */
@@ -177,25 +177,33 @@ struct ims_test_queue {
 	__u32	writes;
 };
 
+/* vCPUs of each device. They do not run: what is posted to them stays there. */
+#define IMS_TEST_VCPUS		2
+
 /**
  * struct ims_test_post - irq_set_vcpu_affinity()
  * @source:	Number of the source
- * @vector:	Vector of the vCPU to post to, 0: back to the host
+ * @vcpu:	vCPU to post to
+ * @vector:	Vector there, 0: back to the host
  *
- * Each device has a vCPU, which does not run: what is posted to it stays there. On AMD
- * the device is then a guest's until the file is closed, and cannot use the queue memory.
+ * It has to be the host's when it is released. On AMD the device is a guest's from the first
+ * time on, until the file is closed, and cannot use the queue memory.
  */
 struct ims_test_post {
 	__u32	source;
+	__u32	vcpu;
 	__u32	vector;
 };
 
 /**
- * struct ims_test_posted - What was posted to the vCPU
+ * struct ims_test_posted - What was posted to a vCPU
  * @vectors:	Returns a bit for each vector, and clears them
+ * @vcpu:	vCPU
  */
 struct ims_test_posted {
 	__u64	vectors[4];
+	__u32	vcpu;
+	__u32	pad;
 };
 
 #define IMS_TEST_MAGIC		0xb7
@@ -236,6 +244,6 @@ struct ims_test_posted {
 
 /* Post an interrupt to a vCPU, as KVM does, and see what has arrived there */
 #define IMS_TEST_POST		_IOW(IMS_TEST_MAGIC, 15, struct ims_test_post)
-#define IMS_TEST_POSTED		_IOR(IMS_TEST_MAGIC, 16, struct ims_test_posted)
+#define IMS_TEST_POSTED		_IOWR(IMS_TEST_MAGIC, 16, struct ims_test_posted)
 
 #endif /* IMS_TEST_H */

@@ -757,23 +757,31 @@ static void test_undo_fails(void)
 /*
  * Interrupts that are posted to a vCPU
  */
-static int post(const struct device *dev, u32 source, u32 vector)
+static int post(const struct device *dev, u32 source, u32 vcpu, u32 vector)
 {
-	struct ims_test_post arg = { .source = source, .vector = vector };
+	struct ims_test_post arg = { .source = source, .vcpu = vcpu, .vector = vector };
 
 	return call(dev, IMS_TEST_POST, &arg);
 }
 
-static u64 posted(const struct device *dev, u32 vector)
+/* What was posted to a vCPU since the last look has this vector, 0: there was nothing */
+static bool posted(const struct device *dev, u32 vcpu, u32 vector)
 {
-	struct ims_test_posted arg = { 0 };
+	struct ims_test_posted arg = { .vcpu = vcpu };
+	u64 wanted[4] = { 0 };
 
 	CHECK(!call(dev, IMS_TEST_POSTED, &arg), "cannot look at the vCPU");
-	return arg.vectors[vector / 64] >> vector % 64 & 1;
+	if (vector)
+		wanted[vector / 64] = 1ULL << vector % 64;
+	return !memcmp(arg.vectors, wanted, sizeof(wanted));
 }
 
-/* It is posted with @vector, by one of @updates that were made, and arrives there */
-static void check_posted(const struct device *dev, u32 source, unsigned int updates, u32 vector)
+/*
+ * It is posted to a vCPU with @vector, by one of @updates that were made, and arrives there.
+ * Return: the vCPU's descriptor.
+ */
+static unsigned long long check_posted(const struct device *dev, u32 source, unsigned int updates,
+				       u32 vcpu, u32 vector)
 {
 	struct irte irte = entry_of(dev, source);
 	u64 before = received(dev, source);
@@ -785,10 +793,22 @@ static void check_posted(const struct device *dev, u32 source, unsigned int upda
 	CHECK(irte.pda && irte.vector == vector, "the entry is %llx:%llx, wanted vector %#x of a vCPU",
 	      irte.high, irte.low, vector);
 	trigger(dev, source, 1, 1, PCI_IMS_GO_RAW);
-	CHECK(WAIT(PATIENCE, posted(dev, vector)), "vector %#x is not posted", vector);
+	CHECK(WAIT(PATIENCE, posted(dev, vcpu, vector)), "vector %#x is not posted to vCPU %u", vector,
+	      vcpu);
 	/* As the guest's driver would */
 	reg_write(dev, PCI_IMS_ACK, source);
 	CHECK(received(dev, source) == before, "posted, and received by the host");
+	CHECK(posted(dev, !vcpu, 0), "posted to vCPU %u, too", !vcpu);
+	return irte.pda;
+}
+
+/* The interrupt is the host's, as it was before */
+static void check_host(const struct device *dev, u32 source, const struct state *before,
+		       const char *what)
+{
+	check_state(dev, source, before, what);
+	check_arrival(dev, source);
+	CHECK(posted(dev, 0, 0) && posted(dev, 1, 0), "%s: posted all the same", what);
 }
 
 /* Back to the host: this has nobody to tell, so it has to work whatever fails */
@@ -797,16 +817,16 @@ static void unpost(const struct device *dev, u32 source, long failures, const st
 	int ret;
 
 	fail_next(FAIL_INVALIDATE, failures);
-	ret = post(dev, source, 0);
+	ret = post(dev, source, 0, 0);
 	fail_none();
 	CHECK(!ret, "back to the host: %s", strerror(-ret));
-	check_state(dev, source, before, "back to the host");
-	check_arrival(dev, source);
+	check_host(dev, source, before, "back to the host");
 }
 
 static void test_vcpu(void)
 {
 	struct device *dev = open_device(0);
+	unsigned long long pda[2];
 	struct resources before;
 	struct state host;
 	unsigned int nth;
@@ -827,47 +847,48 @@ static void test_vcpu(void)
 	for (nth = 1; nth < MAX_POINTS; nth++) {
 		clear_trace();
 		arm(nth);
-		ret = post(dev, MSIX(0), 0x51);
+		ret = post(dev, MSIX(0), 0, 0x51);
 		fired = has_fired();
 		arm(0);
 		if (!fired)
 			break;
 		CHECK(is_failure(ret), "operation %u failing: posting: %s", nth, strerror(-ret));
-		check_state(dev, MSIX(0), &host, "posting");
-		one_interrupt(dev, MSIX(0), 0);
+		check_host(dev, MSIX(0), &host, "posting");
 	}
 	CHECK(!ret && nth > 1, "%u operations: %s", nth - 1, strerror(-ret));
-	check_posted(dev, MSIX(0), 1, 0x51);
+	pda[0] = check_posted(dev, MSIX(0), 1, 0, 0x51);
 	note("%u operations", nth - 1);
 
 	/* To another vCPU: the one before may be gone, so it is the host that gets it */
 	fail_next(FAIL_INVALIDATE, 1);
-	ret = post(dev, MSIX(0), 0x52);
+	ret = post(dev, MSIX(0), 1, 0x52);
 	fail_none();
 	CHECK(is_failure(ret), "posting to another vCPU: %s", strerror(-ret));
-	check_state(dev, MSIX(0), &host, "posting to another vCPU");
-	one_interrupt(dev, MSIX(0), 0);
+	check_host(dev, MSIX(0), &host, "posting to another vCPU");
 
+	clear_trace();
+	CHECK(!post(dev, MSIX(0), 1, 0x52), "cannot post");
+	pda[1] = check_posted(dev, MSIX(0), 1, 1, 0x52);
+	CHECK(pda[0] != pda[1], "both vCPUs have the descriptor at %llx", pda[0]);
 	for (failures = 0; failures < 3; failures++) {
-		CHECK(!post(dev, MSIX(0), 0x52), "cannot post");
+		CHECK(!post(dev, MSIX(0), 1, 0x52), "cannot post");
 		unpost(dev, MSIX(0), failures, &host);
 	}
 
 	/* The host's affinity changes meanwhile, and shows once it is the host's again */
 	clear_trace();
-	CHECK(!post(dev, MSIX(0), 0x53), "cannot post");
-	check_posted(dev, MSIX(0), 1, 0x53);
+	CHECK(!post(dev, MSIX(0), 0, 0x53), "cannot post");
+	check_posted(dev, MSIX(0), 1, 0, 0x53);
 	pin(dev, MSIX(0), 1);
-	check_posted(dev, MSIX(0), 0, 0x53);
+	check_posted(dev, MSIX(0), 0, 0, 0x53);
 	fail_next(FAIL_INVALIDATE, 1);
-	ret = post(dev, MSIX(0), 0);
+	ret = post(dev, MSIX(0), 0, 0);
 	fail_none();
 	CHECK(!ret, "back to the host: %s", strerror(-ret));
 	one_interrupt(dev, MSIX(0), 1);
+	CHECK(posted(dev, 0, 0), "back to the host, and posted");
 	CHECK(!write_file("0", EVENT), "cannot stop the trace");
 
-	/* Freed while it is posted */
-	CHECK(!post(dev, MSIX(1), 0x54), "cannot post");
 	release(dev, MSIX(0));
 	release(dev, MSIX(1));
 	CHECK(!free_msix(dev, MSIX(0)), "cannot free");
@@ -901,8 +922,8 @@ static unsigned long long post_to_cpu(const struct device *dev, u32 source, unsi
 	irte = entry_of(dev, source);
 	after = message(dev, source);
 	CHECK(irte.pda, "source %#x: the entry %llx:%llx does not post", source, irte.high, irte.low);
-	CHECK(irte.vector == irq_debug(virq_of(dev, source), "Vector:"), "source %#x: vector %#x posted",
-	      source, irte.vector);
+	CHECK(irte.vector == irq_debug(virq_of(dev, source), "Vector:"),
+	      "source %#x: vector %#x posted", source, irte.vector);
 	CHECK(!memcmp(&before, &after, sizeof(before)), "source %#x: another message", source);
 	count = notifications(cpu);
 	one_interrupt(dev, source, cpu);
@@ -932,8 +953,19 @@ static void test_posted_msi(void)
 	for (i = 0; i < ARRAY_SIZE(source); i++) {
 		got = received(dev, source[i]) + POSTED;
 		trigger(dev, source[i], 1, POSTED, PCI_IMS_GO_PACED);
-		CHECK(WAIT(PATIENCE, received(dev, source[i]) == got), "source %#x: %llu received, wanted %llu",
-		      source[i], (unsigned long long)received(dev, source[i]), (unsigned long long)got);
+		CHECK(WAIT(PATIENCE, received(dev, source[i]) == got),
+		      "source %#x: %llu received, wanted %llu", source[i],
+		      (unsigned long long)received(dev, source[i]), (unsigned long long)got);
+	}
+
+	/* Both at once, so that one notification may be for both */
+	for (i = 0; i < POSTED / 10; i++) {
+		got = received(dev, source[0]) + 1;
+		other = received(dev, source[1]) + 1;
+		trigger(dev, source[0], 1, 1, PCI_IMS_GO_RAW);
+		trigger(dev, source[1], 1, 1, PCI_IMS_GO_RAW);
+		CHECK(WAIT(PATIENCE, received(dev, source[0]) == got && received(dev, source[1]) == other),
+		      "both at once, time %u: one is lost", i);
 	}
 	check_sane(dev);
 }
@@ -1367,6 +1399,34 @@ static void test_unplug_left(void)
 	check_sane(dev);
 }
 
+/*
+ * What is posted to a CPU while that is offline arrives when it is back, and does not keep
+ * others from being noticed there
+ */
+static void test_posted_offline(void)
+{
+	struct device *dev = open_device(0);
+	unsigned int virq;
+	u64 got;
+
+	quiet();
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	place(dev, MSIX(1), 0);
+	leave(dev, virq, FAIL_AFFINITY);
+	got = received(dev, MSIX(0));
+	trigger(dev, MSIX(0), 1, 1, PCI_IMS_GO_RAW);
+	usleep(SILENCE * 1e6);
+	CHECK(received(dev, MSIX(0)) == got, "an interrupt on a CPU that is offline");
+	come_back();
+	CHECK(WAIT(PATIENCE, received(dev, MSIX(0)) > got), "posted while CPU 1 was offline, and lost");
+	drain(dev, MSIX(0), 1);
+	CHECK(WAIT(LONGEST_RETRY, !is_pending(virq)), "interrupt %u is not moved", virq);
+	place(dev, MSIX(1), 1);
+	one_interrupt(dev, MSIX(1), 1);
+	check_sane(dev);
+}
+
 /* A managed interrupt has a vector on any CPU of its mask, and moves to one when its own goes */
 static u32 alloc_managed(const struct device *dev)
 {
@@ -1688,6 +1748,7 @@ static const struct test vtd_tests[] = {
 /* The unit posts MSIs */
 static const struct test posted_tests[] = {
 	{ "arrival",		test_posted_msi },
+	{ "offline",		test_posted_offline },
 	{ "sweep_msix",		test_sweep_msix },
 	{ "sweep_msi",		test_sweep_msi },
 	{ "sweep_ims",		test_sweep_ims },

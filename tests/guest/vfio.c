@@ -1043,6 +1043,7 @@ static u32 check_bypass(int bypass, u32 added, u32 removed)
 	      "posted %u times and taken back %u times, wanted %u and %u", state.added, state.removed,
 	      added, removed);
 	CHECK(!state.irq == (added == removed), "interrupt %u is posted", state.irq);
+	CHECK(!state.posted, "an interrupt was posted to the wrong vCPU, or instead of signaled");
 	return state.irq;
 }
 
