@@ -247,7 +247,7 @@ record() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$RESULTS/results"; }
 # mutant PATCH NAME
 mutant() {
 	local patch=$1 name=$2
-	local TESTS=$TESTS IMAGE=$IMAGE INITRD=$INITRD Q=$Q QEMU=$QEMU ONLY LONG='' QUIET=1 says
+	local TESTS=$TESTS IMAGE=$IMAGE HOST_IMAGE=$HOST_IMAGE INITRD=$INITRD Q=$Q QEMU=$QEMU ONLY LONG='' QUIET=1 says
 	local all=$RESULTS RESULTS=$RESULTS/${2//./-}
 	ONLY=$(sed -n 's/^Test: *//p' "$patch")
 	says=$(sed -n 's/^Says: *//p' "$patch")
@@ -303,6 +303,11 @@ mutant_image() {
 	fi
 	if [[ ! $PROBLEM ]]; then
 		kernel_image "$commit" "building with ${1##*/}"
+		if ((RC)); then PROBLEM="does not build, see $LOG"; fi
+	fi
+	# A device that is passed through is the business of the host's kernel
+	if [[ ! $PROBLEM && $ONLY == vfio-@(nested|amd|port|life|killed|trapping|not-allowed).* ]]; then
+		host_image "$commit" "building the host with ${1##*/}"
 		if ((RC)); then PROBLEM="does not build, see $LOG"; fi
 	fi
 }
