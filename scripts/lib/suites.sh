@@ -270,10 +270,14 @@ mutant() {
 }
 
 # caught SAYS: a test that fails for another reason, a guest that does not come up
-# say, has caught nothing
+# say, has caught nothing. A mutant may be one that leaves the guest without the port
+# through which it would say something.
 caught() {
 	local reason
-	reason=$(awk -F'\t' -v name="$ONLY" '$1 == name && $2 == "not ok" { print "failed: " $3 }' "$RESULTS/results")
+	reason=$(awk -F'\t' -v name="$ONLY" '
+		$1 == name { ran = 1 }
+		$1 == name && $2 == "not ok" { print "failed: " $3 }
+		END { if (!ran) print "failed: did not run" }' "$RESULTS/results")
 	PROBLEM=
 	if [[ ! $reason ]]; then
 		PROBLEM="was not caught by $ONLY, see $RESULTS"
