@@ -46,7 +46,8 @@ suite_nested-amd-novmm() { nested_suite nested-amd-novmm "intremap=on imstest=re
 # The host's part alone: the user is a program. One more device, whose bus can be
 # reset and which has power states. A slow link: QEMU's does not become active again after a
 # reset, which Linux waits for if it is a fast one.
-suite_vfio() { boot_suite vfio vtd-posting "intremap=on $IMS_ALLOWED imstest=vfio" -device pcie-root-port,id=rp,x-speed=5 -device pci-ims,bus=rp,pm=on; }
+suite_vfio() { boot_suite vfio vtd-posting "intremap=on $IMS_ALLOWED imstest=vfio" -device pcie-root-port,id=rp,x-speed=5 -device pci-ims,bus=rp,pm=on \
+	-device pcie-root-port,id=rp2,chassis=1,x-speed=5 -device pci-ims,bus=rp2,pm=on,pm-reset=on; }
 # Its host loses no memory, and has what takes all entries of the remapping table
 suite_vfio-nested() {
 	local HOST_PARAMETERS=kmemleak=on

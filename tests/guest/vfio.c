@@ -819,6 +819,19 @@ static void test_d3(void)
 	check_sleep(enter_d3, leave_d3);
 }
 
+static int sleep_in_d3(const struct user *u)
+{
+	enter_d3(u);
+	leave_d3(u);
+	return 0;
+}
+
+/* Of a device that loses its state there */
+static void test_d3_reset(void)
+{
+	check_reset(open_user(4), sleep_in_d3);
+}
+
 /* By way of the runtime power management of the host */
 static void test_low_power(void)
 {
@@ -1144,6 +1157,7 @@ static const struct test vfio_tests[] = {
 	{ "reset",		test_reset },
 	{ "hot_reset",		test_hot_reset },
 	{ "d3",			test_d3 },
+	{ "d3_reset",		test_d3_reset },
 	{ "low_power",		test_low_power },
 	{ "move",		test_move },
 	{ "out_of_vectors",	test_out_of_vectors },

@@ -76,6 +76,7 @@ struct PCIIMSState {
     uint32_t nmsix;
     uint32_t nvfs;
     bool pm;
+    bool pm_reset;
     uint32_t invalid;
     uint32_t resets;
 
@@ -725,11 +726,23 @@ static const MemoryRegionOps pci_ims_slots_ops = {
 
 /* The device */
 
+static bool pci_ims_in_d3(PCIDevice *pdev)
+{
+    return PCI_IMS(pdev)->pm &&
+           (pdev->config[pdev->pm_cap + PCI_PM_CTRL] &
+            PCI_PM_CTRL_STATE_MASK) == 3;
+}
+
 static void pci_ims_write_config(PCIDevice *pdev, uint32_t addr, uint32_t val,
                                  int len)
 {
+    bool was_in_d3 = pci_ims_in_d3(pdev);
+
     pci_default_write_config(pdev, addr, val, len);
     pcie_cap_flr_write_config(pdev, addr, val, len);
+    if (PCI_IMS(pdev)->pm_reset && was_in_d3 && !pci_ims_in_d3(pdev)) {
+        pci_device_reset(pdev);
+    }
 }
 
 static uint32_t pci_ims_nr_sources(PCIIMSState *s)
@@ -785,6 +798,10 @@ static bool pci_ims_check_properties(PCIIMSState *s, Error **errp)
         error_setg(errp, "vfs needs function 0");
         return false;
     }
+    if (s->pm_reset && !s->pm) {
+        error_setg(errp, "pm-reset needs pm");
+        return false;
+    }
     return true;
 }
 
@@ -797,6 +814,7 @@ static void pci_ims_inherit_properties(PCIIMSState *s)
     s->nmsix = pf->nmsix;
     s->nvfs = 0;
     s->pm = false;
+    s->pm_reset = false;
 }
 
 /* The virtual functions are the next functions of the same slot: no ARI. */
@@ -853,7 +871,10 @@ static void pci_ims_init_bars(PCIIMSState *s)
     pci_ims_register_bar(s, PCI_IMS_BAR_SLOTS, &s->slots);
 }
 
-/* It keeps its state in D3hot, where its registers cannot be accessed */
+/*
+ * In D3hot its registers cannot be accessed. It keeps its state there, or is reset
+ * when it comes back.
+ */
 static bool pci_ims_init_pm(PCIIMSState *s, Error **errp)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
@@ -867,7 +888,10 @@ static bool pci_ims_init_pm(PCIIMSState *s, Error **errp)
         return false;
     }
     pci_set_word(pdev->config + cap + PCI_PM_PMC, 3);
-    pci_set_word(pdev->config + cap + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
+    if (!s->pm_reset) {
+        pci_set_word(pdev->config + cap + PCI_PM_CTRL,
+                     PCI_PM_CTRL_NO_SOFT_RESET);
+    }
     pci_set_word(pdev->wmask + cap + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
     return true;
 }
@@ -934,6 +958,7 @@ static const Property pci_ims_properties[] = {
     DEFINE_PROP_UINT32("msix", PCIIMSState, nmsix, 8),
     DEFINE_PROP_UINT32("vfs", PCIIMSState, nvfs, 0),
     DEFINE_PROP_BOOL("pm", PCIIMSState, pm, false),
+    DEFINE_PROP_BOOL("pm-reset", PCIIMSState, pm_reset, false),
 };
 
 static const VMStateDescription pci_ims_vmstate = {
