@@ -43,11 +43,14 @@ suite_nested-refused() { nested_suite nested-refused "intremap=on imstest=refuse
 suite_nested-amd-refused() { nested_suite nested-amd-refused "intremap=on imstest=refused" "${AMD_UNIT[0]},irte-update=off" "${AMD_UNIT[@]:1}"; }
 suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" "$NO_CALL"; }
 suite_nested-amd-novmm() { nested_suite nested-amd-novmm "intremap=on imstest=refused" "$NO_CALL" "${AMD_UNIT[@]}"; }
-# The host's part alone: the user is a program. One more device, whose bus can be
-# reset and which has power states. A slow link: QEMU's does not become active again after a
-# reset, which Linux waits for if it is a fast one.
-suite_vfio() { boot_suite vfio vtd-posting "intremap=on $IMS_ALLOWED imstest=vfio" -device pcie-root-port,id=rp,x-speed=5 -device pci-ims,bus=rp,pm=on \
-	-device pcie-root-port,id=rp2,chassis=1,x-speed=5 -device pci-ims,bus=rp2,pm=on,pm-reset=on; }
+# The host's part alone: the user is a program. Two more devices, whose bus can be reset
+# and which have power states; one of them loses its state. A slow link: QEMU's does not
+# become active again after a reset, which Linux waits for if it is a fast one.
+suite_vfio() {
+	boot_suite vfio vtd-posting "intremap=on $IMS_ALLOWED imstest=vfio" \
+		-device pcie-root-port,id=rp,x-speed=5 -device pci-ims,bus=rp,pm=on \
+		-device pcie-root-port,id=rp2,chassis=1,x-speed=5 -device pci-ims,bus=rp2,pm=on,pm-reset=on
+}
 # Its host loses no memory, and has what takes all entries of the remapping table
 suite_vfio-nested() {
 	local HOST_PARAMETERS=kmemleak=on
