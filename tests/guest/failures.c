@@ -34,13 +34,15 @@ static void set_knob(const char *name, long val)
 	CHECK(!ret, "setting %s to %ld: %s", name, val, strerror(-ret));
 }
 
-/* What interrupts are made of comes from kmalloc() */
+/* What interrupts are made of comes from kmalloc(), and their descriptors are in an xarray */
 static void fail_memory(bool on)
 {
 	glob_t caches;
 	size_t i;
 
-	CHECK(!glob("/sys/kernel/slab/kmalloc-*/failslab", 0, NULL, &caches), "no caches of kmalloc()");
+	CHECK(!glob("/sys/kernel/slab/kmalloc-*/failslab", 0, NULL, &caches) &&
+	      !glob("/sys/kernel/slab/radix_tree_node/failslab", GLOB_APPEND, NULL, &caches),
+	      "no caches of kmalloc() and xarrays");
 	for (i = 0; i < caches.gl_pathc; i++)
 		CHECK(!write_file(on ? "1" : "0", "%s", caches.gl_pathv[i]), "%s", caches.gl_pathv[i]);
 	globfree(&caches);
