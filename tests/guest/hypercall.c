@@ -42,6 +42,8 @@
 /* That of the serial port for the results */
 #define USED_IRQ	3
 
+#define DISK_VECTORS	2u
+
 /* As many as the disk has, and more */
 #define MSIX_VECTORS	4u
 
@@ -1050,9 +1052,9 @@ static void test_other_routes(void)
 	present = seen(IRTE_CONTROL_PRESENT);
 	for (i = 0; i < MSIX_VECTORS; i++) {
 		pin(dev, MSIX(i), 1);
-		same |= !seen(IRTE_CONTROL_LAST_INDEX);
+		same |= seen(IRTE_CONTROL_LAST_INDEX) < DISK_VECTORS;
 	}
-	CHECK(!is_amd() || same, "none of the entries has the index of the disk's first one");
+	CHECK(!is_amd() || same, "none of the entries has the index of one of the disk's");
 	routes = seen(IRTE_CONTROL_ROUTES) - routes;
 	present = seen(IRTE_CONTROL_PRESENT) - present;
 	CHECK(present == MSIX_VECTORS, "%u updates for %u moves", present, MSIX_VECTORS);
@@ -1866,6 +1868,8 @@ static const struct test hypercall_tests[] = {
 	{ "counts_nothing",	test_counts_nothing },
 	{ "counts_ioapic",	test_counts_ioapic },
 	{ "block_msi",		test_block_msi },
+	/* Before those which leave entries that are not used again */
+	{ "other_routes",	test_other_routes },
 	{ "release",		test_release },
 	{ "release_msi",	test_release_msi },
 	{ "message_ims",	test_message_ims },
@@ -1876,7 +1880,6 @@ static const struct test hypercall_tests[] = {
 	{ "cross_msi",		test_cross_msi },
 	{ "cross_ioapic",	test_cross_ioapic },
 	{ "irqfd",		test_irqfd },
-	{ "other_routes",	test_other_routes },
 	{ "ioapic_moves",	test_ioapic_moves },
 	{ "slow",		test_slow },
 	{ "rules",		test_rules },
@@ -1901,6 +1904,8 @@ static const struct test hypercall_amd_tests[] = {
 	{ "counts_nothing",	test_counts_nothing },
 	{ "counts_ioapic",	test_counts_ioapic },
 	{ "block_msi",		test_block_msi },
+	/* Before those which leave entries that are not used again */
+	{ "other_routes",	test_other_routes },
 	{ "release",		test_release },
 	{ "release_msi",	test_release_msi },
 	{ "cross_ims",		test_cross_ims },
@@ -1908,7 +1913,6 @@ static const struct test hypercall_amd_tests[] = {
 	{ "cross_msi",		test_cross_msi },
 	{ "cross_ioapic",	test_cross_ioapic },
 	{ "irqfd",		test_irqfd },
-	{ "other_routes",	test_other_routes },
 	{ "ioapic_moves",	test_ioapic_moves },
 	{ "slow",		test_slow },
 };
