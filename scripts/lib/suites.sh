@@ -10,7 +10,7 @@ suite_vtd-nosid() { boot_suite vtd-nosid vtd "intremap=nosid imstest=refused"; }
 suite_vtd-cm() { boot_suite vtd-cm vtd-cm "intremap=on imstest=refused"; }
 suite_amd() { boot_suite amd amd "intremap=on imstest=amd"; }
 suite_amd-npcache() { boot_suite amd-npcache amd-npcache "intremap=on imstest=refused"; }
-# With a device that has several messages of MSI
+# With a device that has several messages of MSI, and a unit that can post
 suite_vtd-failures() { boot_suite vtd-failures vtd-posting "intremap=on imstest=failures" -device irte-control; }
 suite_vtd-posted() { boot_suite vtd-posted vtd-posting "intremap=on,posted_msi imstest=failures" -device irte-control; }
 suite_amd-failures() { boot_suite amd-failures amd-posting "intremap=on imstest=failures" -device irte-control; }

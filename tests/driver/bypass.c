@@ -16,13 +16,13 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
-#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include <asm/irq_remapping.h>
 #include <asm/posted_intr.h>
 
 #include "bypass.h"
+#include "irq_chip.h"
 
 /**
  * struct bypass - An open file
@@ -45,17 +45,6 @@ struct bypass {
 	u32				removed;
 };
 
-static bool bypass_is_vtd(unsigned int irq)
-{
-	struct irq_data *irqd = irq_get_irq_data(irq);
-
-	for (; irqd; irqd = irqd->parent_data) {
-		if (irqd->chip && str_has_prefix(irqd->chip->name, "INTEL-IR"))
-			return true;
-	}
-	return false;
-}
-
 static int bypass_add_producer(struct irq_bypass_consumer *consumer,
 			       struct irq_bypass_producer *producer)
 {
@@ -66,7 +55,7 @@ static int bypass_add_producer(struct irq_bypass_consumer *consumer,
 	};
 	int ret;
 
-	if (!bypass_is_vtd(producer->irq))
+	if (!irq_has_chip(producer->irq, "INTEL-IR"))
 		return -EOPNOTSUPP;
 	ret = irq_set_vcpu_affinity(producer->irq, &pi_data);
 	if (ret)

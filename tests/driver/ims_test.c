@@ -24,7 +24,6 @@
 #include <linux/pci-ims.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
-#include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
 
@@ -33,6 +32,7 @@
 #include <asm/posted_intr.h>
 
 #include "ims_test.h"
+#include "irq_chip.h"
 #include "irte-control-regs.h"
 #include "pci-ims-regs.h"
 
@@ -468,17 +468,6 @@ static int ims_test_queue(struct ims_dev *ims, struct ims_test_queue *arg)
 /*
  * Interrupts that are posted to a vCPU, as KVM does it
  */
-static bool ims_test_has_chip(unsigned int virq, const char *prefix)
-{
-	struct irq_data *irqd = irq_get_irq_data(virq);
-
-	for (; irqd; irqd = irqd->parent_data) {
-		if (irqd->chip && str_has_prefix(irqd->chip->name, prefix))
-			return true;
-	}
-	return false;
-}
-
 static void ims_test_take_from_guest(struct ims_dev *ims)
 {
 	if (!ims->guest)
@@ -553,9 +542,9 @@ static int ims_test_post(struct ims_dev *ims, const struct ims_test_post *arg)
 		return -EINVAL;
 	if (!irq_remapping_cap(IRQ_POSTING_CAP))
 		return -EOPNOTSUPP;
-	if (ims_test_has_chip(src->virq, "INTEL-IR"))
+	if (irq_has_chip(src->virq, "INTEL-IR"))
 		return ims_test_post_vtd(ims, src->virq, arg);
-	if (ims_test_has_chip(src->virq, "AMD-IR"))
+	if (irq_has_chip(src->virq, "AMD-IR"))
 		return ims_test_post_amd(ims, src->virq, arg);
 	return -EOPNOTSUPP;
 }
