@@ -82,6 +82,8 @@ struct pci_ims_queue_store {
 
 #ifdef CONFIG_PCI_MSI
 bool pci_ims_supported(struct pci_dev *pdev);
+int pci_enable_msix_user(struct pci_dev *dev, bool maskall);
+void pci_disable_msix_user(struct pci_dev *dev);
 int pci_ims_slot_array_create(struct pci_dev *pdev, const struct pci_ims_slot_array *array);
 int pcim_ims_slot_array_create(struct pci_dev *pdev, const struct pci_ims_slot_array *array);
 int pci_ims_queue_store_create(struct pci_dev *pdev, const struct pci_ims_queue_store *store);
@@ -94,6 +96,12 @@ void pci_ims_restore_irqs(struct pci_dev *pdev);
 #else
 static inline bool pci_ims_supported(struct pci_dev *pdev)
 { return false; }
+
+static inline int pci_enable_msix_user(struct pci_dev *dev, bool maskall)
+{ return -EOPNOTSUPP; }
+
+static inline void pci_disable_msix_user(struct pci_dev *dev)
+{ }
 
 static inline int pci_ims_slot_array_create(struct pci_dev *pdev,
 					    const struct pci_ims_slot_array *array)

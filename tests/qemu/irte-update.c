@@ -53,6 +53,7 @@ static struct {
 typedef struct IRTEOwner {
     PCIDevice *dev;
     IRTEOwnerFn *fn;
+    IRTEGrantFn *granted;
     void *opaque;
 } IRTEOwner;
 
@@ -97,12 +98,14 @@ static gpointer irte_key(X86IOMMUState *iommu, uint16_t index, uint16_t rid)
                             index);
 }
 
-void irte_update_set_owner(PCIDevice *dev, IRTEOwnerFn *fn, void *opaque)
+void irte_update_set_owner(PCIDevice *dev, IRTEOwnerFn *fn, IRTEGrantFn *granted,
+                           void *opaque)
 {
     IRTEOwner *owner = g_new0(IRTEOwner, 1);
 
     owner->dev = dev;
     owner->fn = fn;
+    owner->granted = granted;
     owner->opaque = opaque;
     owners = g_slist_prepend(owners, owner);
 }
@@ -167,6 +170,16 @@ void irte_update_guest_message(X86IOMMUState *iommu, uint16_t rid,
     }
 }
 
+static void irte_set_granted(X86IOMMUState *iommu, bool granted)
+{
+    iommu->irte_granted = granted;
+    for (GSList *item = owners; item; item = item->next) {
+        IRTEOwner *owner = item->data;
+
+        owner->granted(owner->opaque);
+    }
+}
+
 void irte_update_end(X86IOMMUState *iommu)
 {
     GHashTableIter iter;
@@ -178,7 +191,7 @@ void irte_update_end(X86IOMMUState *iommu)
         irte_ask_owner(was, 0, 0, &msg);
     }
     g_hash_table_remove_all(iommu->irte_announced);
-    iommu->irte_granted = false;
+    irte_set_granted(iommu, false);
 }
 
 /* Whether this is the entry that the control device tells of */
@@ -215,7 +228,7 @@ static int irte_grant(X86IOMMUState *iommu)
         return -(int)ctl.err;
     }
     ctl.grant++;
-    iommu->irte_granted = true;
+    irte_set_granted(iommu, true);
     return 0;
 }
 

@@ -38,8 +38,15 @@ void irte_update_end(X86IOMMUState *iommu);
 typedef int IRTEOwnerFn(void *opaque, uint16_t index, unsigned int order,
                         uint64_t lo, uint64_t hi, MSIMessage *msg);
 
-/* Whoever passes a device through is asked about its entries, until there is no owner */
-void irte_update_set_owner(PCIDevice *dev, IRTEOwnerFn *fn, void *opaque);
+/* The unit has been granted, or that has come to an end */
+typedef void IRTEGrantFn(void *opaque);
+
+/*
+ * Whoever passes a device through is asked about its entries and told of grants, until there
+ * is no owner
+ */
+void irte_update_set_owner(PCIDevice *dev, IRTEOwnerFn *fn, IRTEGrantFn *granted,
+                           void *opaque);
 void irte_update_no_owner(PCIDevice *dev);
 
 /**

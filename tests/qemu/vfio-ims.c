@@ -12,6 +12,9 @@
  * host, Documentation/virt/kvm/x86/hypercalls.rst those of the call. All of this
  * runs under the big lock.
  *
+ * While the unit is granted the table of MSI-X is a store like any other: it is mapped,
+ * and VFIO_DEVICE_FEATURE_PCI_IMS_MSIX sets what the guest writes to the capability.
+ *
  * A call does not tell whether its entry is for the store, for MSI or for MSI-X. So
  * all of them are backed, and where MSI and MSI-X are emulated the message that the
  * guest has been given there is taken for its own. Several messages of MSI have to be
@@ -29,6 +32,7 @@
 #include "qemu/bitmap.h"
 #include "migration/blocker.h"
 #include "hw/i386/x86-iommu.h"
+#include "hw/pci/pci.h"
 #include "system/kvm.h"
 #include "trace.h"
 #include "irte-update.h"
@@ -53,6 +57,9 @@ struct VFIOIMS {
     GHashTable *irqs;           /* by entry of the guest's table */
     Error *migration_blocker;
     GArray *filled;             /* GSIs that a test has taken */
+    bool msix;                  /* The host lets its user have the table of MSI-X */
+    bool msix_mapped;           /* The guest has it */
+    uint32_t msix_flags;        /* of VFIO_DEVICE_FEATURE_PCI_IMS_MSIX */
 };
 
 static int vfio_ims_ioctl(VFIOIMS *ims, unsigned long cmd, void *arg)
@@ -60,12 +67,12 @@ static int vfio_ims_ioctl(VFIOIMS *ims, unsigned long cmd, void *arg)
     return ioctl(ims->vdev->vbasedev.fd, cmd, arg) < 0 ? -errno : 0;
 }
 
-static int vfio_ims_probe(VFIOIMS *ims)
+static int vfio_ims_probe(VFIOIMS *ims, uint32_t feature)
 {
     struct vfio_device_feature probe = {
         .argsz = sizeof(probe),
         .flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET |
-                 VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_IMS,
+                 VFIO_DEVICE_FEATURE_SET | feature,
     };
 
     return vfio_ims_ioctl(ims, VFIO_DEVICE_FEATURE, &probe);
@@ -357,6 +364,96 @@ static int vfio_ims_update(void *opaque, uint16_t entry, unsigned int order,
 }
 
 /*
+ * The table of MSI-X
+ */
+static bool vfio_ims_msix_possible(VFIOIMS *ims)
+{
+    VFIOPCIDevice *vdev = ims->vdev;
+
+    return vdev->msix &&
+           vfio_has_region_cap(&vdev->vbasedev, vdev->msix->table_bar,
+                               VFIO_REGION_INFO_CAP_MSIX_MAPPABLE) &&
+           !vfio_ims_probe(ims, VFIO_DEVICE_FEATURE_PCI_IMS_MSIX);
+}
+
+/* With a table that is in use it stays as it is, until MSI-X is disabled */
+static void vfio_ims_map_msix(void *opaque)
+{
+    VFIOIMS *ims = opaque;
+    bool map = ims->msix && x86_iommu_get_default()->irte_granted;
+
+    if (ims->msix_flags || ims->vdev->interrupt == VFIO_INT_MSIX ||
+        map == ims->msix_mapped) {
+        return;
+    }
+    memory_region_set_enabled(&ims->vdev->pdev.msix_table_mmio, !map);
+    ims->msix_mapped = map;
+    trace_vfio_ims_map_msix(ims->vdev->vbasedev.name, map);
+}
+
+static int vfio_ims_feature_msix(VFIOIMS *ims, uint32_t flags)
+{
+    struct {
+        struct vfio_device_feature hdr;
+        struct vfio_device_feature_pci_ims_msix msix;
+    } arg = {
+        .hdr.argsz = sizeof(arg),
+        .hdr.flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_IMS_MSIX,
+        .msix.flags = flags,
+    };
+    int ret;
+
+    if (flags == ims->msix_flags) {
+        return 0;
+    }
+    ret = vfio_ims_ioctl(ims, VFIO_DEVICE_FEATURE, &arg);
+    if (!ret) {
+        ims->msix_flags = flags;
+    }
+    return ret;
+}
+
+bool vfio_ims_has_msix(VFIOPCIDevice *vdev)
+{
+    return vdev->ims && vdev->ims->msix_mapped;
+}
+
+void vfio_ims_set_msix(VFIOPCIDevice *vdev)
+{
+    uint8_t *pos = vdev->pdev.config + vdev->pdev.msix_cap + PCI_MSIX_FLAGS;
+    uint16_t ctrl = pci_get_word(pos);
+    uint32_t flags = 0;
+    int ret;
+
+    if (ctrl & PCI_MSIX_FLAGS_ENABLE) {
+        flags = VFIO_PCI_IMS_MSIX_ENABLE;
+        flags |= ctrl & PCI_MSIX_FLAGS_MASKALL ? VFIO_PCI_IMS_MSIX_MASK : 0;
+    }
+    ret = vfio_ims_feature_msix(vdev->ims, flags);
+    if (ret) {
+        /* A write cannot fail: the guest can see it when it reads that back */
+        pci_set_word(pos, ctrl & ~PCI_MSIX_FLAGS_ENABLE);
+        error_report("%s: cannot enable MSI-X: %s", vdev->vbasedev.name,
+                     strerror(-ret));
+    }
+}
+
+void vfio_ims_msix_disabled(VFIOPCIDevice *vdev)
+{
+    if (vdev->ims) {
+        vfio_ims_map_msix(vdev->ims);
+    }
+}
+
+void vfio_ims_reset(VFIOPCIDevice *vdev)
+{
+    if (vdev->ims) {
+        vfio_ims_feature_msix(vdev->ims, 0);
+        vfio_ims_map_msix(vdev->ims);
+    }
+}
+
+/*
  * For a test: all routes that KVM has are taken
  */
 static bool vfio_ims_get_fill(Object *obj, Error **errp)
@@ -399,7 +496,7 @@ static bool vfio_ims_possible(VFIOIMS *ims, Error **errp)
         error_setg(errp, "KVM cannot set the route of one interrupt");
         return false;
     }
-    ret = vfio_ims_probe(ims);
+    ret = vfio_ims_probe(ims, VFIO_DEVICE_FEATURE_PCI_IMS);
     if (ret) {
         error_setg_errno(errp, -ret, "the host offers no interrupts for a store");
         return false;
@@ -424,7 +521,10 @@ bool vfio_ims_realize(VFIOPCIDevice *vdev, Error **errp)
     vdev->ims = ims;
 
     if (vdev->enable_ims != ON_OFF_AUTO_OFF && vfio_ims_possible(ims, &err)) {
-        irte_update_set_owner(&vdev->pdev, vfio_ims_update, ims);
+        irte_update_set_owner(&vdev->pdev, vfio_ims_update, vfio_ims_map_msix,
+                              ims);
+        ims->msix = vfio_ims_msix_possible(ims);
+        vfio_ims_map_msix(ims);
         ims->filled = g_array_new(false, false, sizeof(int));
         object_property_add_bool(OBJECT(vdev), "x-ims-fill-routes",
                                  vfio_ims_get_fill, vfio_ims_set_fill);
@@ -453,6 +553,7 @@ void vfio_ims_exit(VFIOPCIDevice *vdev)
     }
     if (ims->filled) {
         irte_update_no_owner(&vdev->pdev);
+        vfio_ims_feature_msix(ims, 0);
         object_property_del(OBJECT(vdev), "x-ims-fill-routes");
         g_array_free(ims->filled, true);
     }

@@ -19,6 +19,21 @@
  */
 bool vfio_ims_realize(VFIOPCIDevice *vdev, Error **errp);
 
+/*
+ * The guest has the table of MSI-X: it is mapped. Changes only while MSI-X is disabled, and
+ * with it the grant of the unit.
+ */
+bool vfio_ims_has_msix(VFIOPCIDevice *vdev);
+
+/* Have the host do what the guest has written to the capability */
+void vfio_ims_set_msix(VFIOPCIDevice *vdev);
+
+/* MSI-X has been disabled, by whatever way */
+void vfio_ims_msix_disabled(VFIOPCIDevice *vdev);
+
+/* The machine is reset, and the device is about to be */
+void vfio_ims_reset(VFIOPCIDevice *vdev);
+
 /* All interrupts are released. Also after vfio_ims_realize() has failed. */
 void vfio_ims_exit(VFIOPCIDevice *vdev);
 

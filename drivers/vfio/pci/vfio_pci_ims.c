@@ -20,6 +20,7 @@
 #include <linux/msi.h>
 #include <linux/pci.h>
 #include <linux/pci-ims.h>
+#include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
@@ -352,6 +353,43 @@ static int vfio_pci_ims_resize(struct vfio_pci_core_device *vdev, unsigned int s
 	return ret;
 }
 
+/* vfio_pci_core_device::irq_type says so: INTx, MSI and MSI-X of the driver are excluded */
+static bool vfio_pci_ims_msix_enabled(struct vfio_pci_core_device *vdev)
+{
+	lockdep_assert_held(&vdev->igate);
+
+	return vdev->irq_type == VFIO_PCI_IMS_IRQ_INDEX;
+}
+
+/* A reset and a change of the power state restore what is enabled, so they are kept out */
+static int vfio_pci_ims_msix_enable(struct vfio_pci_core_device *vdev, bool maskall)
+{
+	int ret;
+
+	if (!vfio_pci_ims_msix_enabled(vdev) && vdev->irq_type != VFIO_PCI_NUM_IRQS)
+		return -EBUSY;
+
+	scoped_guard(rwsem_write, &vdev->memory_lock)
+		ret = pci_enable_msix_user(vdev->pdev, maskall);
+	if (!ret)
+		vdev->irq_type = VFIO_PCI_IMS_IRQ_INDEX;
+	return ret;
+}
+
+static void vfio_pci_ims_msix_disable(struct vfio_pci_core_device *vdev)
+{
+	if (!vfio_pci_ims_msix_enabled(vdev))
+		return;
+
+	scoped_guard(rwsem_write, &vdev->memory_lock) {
+		pci_disable_msix_user(vdev->pdev);
+		/* That has cleared DisINTx, see vfio_msi_disable() */
+		if (vdev->nointx)
+			pci_intx(vdev->pdev, 0);
+	}
+	vdev->irq_type = VFIO_PCI_NUM_IRQS;
+}
+
 /**
  * vfio_pci_ims_close - Release the IMS interrupts of a device which is closed
  * @vdev:	The device, bus mastering is disabled
@@ -361,6 +399,7 @@ static int vfio_pci_ims_resize(struct vfio_pci_core_device *vdev, unsigned int s
 void vfio_pci_ims_close(struct vfio_pci_core_device *vdev)
 {
 	guard(mutex)(&vdev->igate);
+	vfio_pci_ims_msix_disable(vdev);
 	vfio_pci_ims_remove_all(vdev);
 	vfio_pci_ims_resize(vdev, 0);
 }
@@ -494,4 +533,72 @@ int vfio_pci_core_feature_ims_msgs(struct vfio_pci_core_device *vdev, u32 flags,
 		return ret;
 
 	return copy_to_user(arg->msgs, msgs, hdr.count * sizeof(*msgs)) ? -EFAULT : 0;
+}
+
+static int vfio_pci_ims_set_msix(struct vfio_pci_core_device *vdev, u32 flags)
+{
+	if (flags & VFIO_PCI_IMS_MSIX_MASK && !(flags & VFIO_PCI_IMS_MSIX_ENABLE))
+		return -EINVAL;
+
+	guard(mutex)(&vdev->igate);
+
+	if (flags & VFIO_PCI_IMS_MSIX_ENABLE)
+		return vfio_pci_ims_msix_enable(vdev, flags & VFIO_PCI_IMS_MSIX_MASK);
+
+	vfio_pci_ims_msix_disable(vdev);
+	return 0;
+}
+
+static u32 vfio_pci_ims_get_msix(struct vfio_pci_core_device *vdev)
+{
+	guard(mutex)(&vdev->igate);
+
+	if (!vfio_pci_ims_msix_enabled(vdev))
+		return 0;
+
+	return VFIO_PCI_IMS_MSIX_ENABLE |
+	       (vdev->pdev->msix_user_maskall ? VFIO_PCI_IMS_MSIX_MASK : 0);
+}
+
+/**
+ * vfio_pci_core_feature_ims_msix - VFIO_DEVICE_FEATURE_PCI_IMS_MSIX
+ * @vdev:	The device
+ * @flags:	Get, set or probe
+ * @arg:	The data of the user
+ * @argsz:	Size of the data
+ *
+ * Context: Task context, takes vfio_pci_core_device::igate and memory_lock
+ *
+ * Return: 0 or a negative error code, see include/uapi/linux/vfio.h
+ */
+int vfio_pci_core_feature_ims_msix(struct vfio_pci_core_device *vdev, u32 flags,
+				   struct vfio_device_feature_pci_ims_msix __user *arg,
+				   size_t argsz)
+{
+	struct vfio_device_feature_pci_ims_msix msix;
+	int ret;
+
+	if (!vdev->pdev->msix_cap || !pci_ims_supported(vdev->pdev))
+		return -EOPNOTSUPP;
+
+	ret = vfio_check_feature(flags, argsz,
+				 VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET, sizeof(msix));
+	if (ret != 1)
+		return ret;
+
+	if (copy_from_user(&msix, arg, sizeof(msix)))
+		return -EFAULT;
+
+	if (flags & VFIO_DEVICE_FEATURE_SET) {
+		if (msix.flags & ~(VFIO_PCI_IMS_MSIX_ENABLE | VFIO_PCI_IMS_MSIX_MASK) ||
+		    msix.reserved)
+			return -EINVAL;
+		return vfio_pci_ims_set_msix(vdev, msix.flags);
+	}
+
+	if (msix.flags || msix.reserved)
+		return -EINVAL;
+
+	msix.flags = vfio_pci_ims_get_msix(vdev);
+	return copy_to_user(arg, &msix, sizeof(msix)) ? -EFAULT : 0;
 }

@@ -102,14 +102,15 @@ static int get_msgs(int fd, u32 start, u32 count, struct vfio_pci_ims_msg *msgs)
 			      sizeof(struct msgs) + count * sizeof(*msgs));
 }
 
-static int set_irqs(int fd, u32 flags, u32 start, u32 count, const void *data, size_t size)
+static int set_index_irqs(int fd, u32 index, u32 flags, u32 start, u32 count,
+			  const void *data, size_t size)
 {
 	struct vfio_irq_set *irq = calloc_assert(1, sizeof(*irq) + size);
 	int ret;
 
 	irq->argsz = sizeof(*irq) + size;
 	irq->flags = flags;
-	irq->index = VFIO_PCI_IMS_IRQ_INDEX;
+	irq->index = index;
 	irq->start = start;
 	irq->count = count;
 	if (size)
@@ -118,6 +119,11 @@ static int set_irqs(int fd, u32 flags, u32 start, u32 count, const void *data, s
 
 	free(irq);
 	return ret;
+}
+
+static int set_irqs(int fd, u32 flags, u32 start, u32 count, const void *data, size_t size)
+{
+	return set_index_irqs(fd, VFIO_PCI_IMS_IRQ_INDEX, flags, start, count, data, size);
 }
 
 static int set_eventfds(int fd, u32 start, u32 count, const int *eventfds)
@@ -209,6 +215,7 @@ static void check_unsupported(int fd)
 	VFIO_ASSERT_EQ(set_size(fd, 1), ret);
 	VFIO_ASSERT_EQ(get_msgs(fd, 0, 1, &msg), ret);
 	VFIO_ASSERT_EQ(set_eventfds(fd, 0, 1, &eventfd), -EINVAL);
+	VFIO_ASSERT_EQ(probe(fd, VFIO_DEVICE_FEATURE_PCI_IMS_MSIX), ret);
 }
 
 FIXTURE(vfio_pci_ims_test) {
@@ -579,6 +586,167 @@ TEST_F(vfio_pci_ims_test, with_msix)
 	ASSERT_EQ(1, events(self->eventfds[1]));
 }
 
+static int msix_feature(int fd, u32 op, struct vfio_device_feature_pci_ims_msix *msix)
+{
+	struct {
+		struct vfio_device_feature hdr;
+		struct vfio_device_feature_pci_ims_msix msix;
+	} arg = {
+		.hdr.argsz = sizeof(arg),
+		.hdr.flags = op | VFIO_DEVICE_FEATURE_PCI_IMS_MSIX,
+		.msix = *msix,
+	};
+	int ret = ioctl(fd, VFIO_DEVICE_FEATURE, &arg) ? -errno : 0;
+
+	*msix = arg.msix;
+	return ret;
+}
+
+static int set_msix(int fd, u32 flags)
+{
+	struct vfio_device_feature_pci_ims_msix msix = { .flags = flags };
+
+	return msix_feature(fd, VFIO_DEVICE_FEATURE_SET, &msix);
+}
+
+static u32 get_msix(int fd)
+{
+	struct vfio_device_feature_pci_ims_msix msix = {};
+
+	VFIO_ASSERT_EQ(msix_feature(fd, VFIO_DEVICE_FEATURE_GET, &msix), 0);
+	return msix.flags;
+}
+
+static u8 find_capability(struct vfio_pci_device *device, u8 id)
+{
+	u8 pos = vfio_pci_config_readb(device, PCI_CAPABILITY_LIST);
+
+	while (pos && vfio_pci_config_readb(device, pos) != id)
+		pos = vfio_pci_config_readb(device, pos + PCI_CAP_LIST_NEXT);
+	return pos;
+}
+
+/* What the device has, and what VFIO says */
+static void check_msix(struct vfio_pci_device *device, u32 flags)
+{
+	u8 pos = find_capability(device, PCI_CAP_ID_MSIX);
+	u16 ctrl = vfio_pci_config_readw(device, pos + PCI_MSIX_FLAGS);
+
+	VFIO_ASSERT_EQ(get_msix(device->fd), flags);
+	VFIO_ASSERT_EQ(!!(ctrl & PCI_MSIX_FLAGS_ENABLE), !!(flags & VFIO_PCI_IMS_MSIX_ENABLE));
+	VFIO_ASSERT_EQ(!!(ctrl & PCI_MSIX_FLAGS_MASKALL), !!(flags & VFIO_PCI_IMS_MSIX_MASK));
+}
+
+static int try_index(int fd, u32 index, int eventfd)
+{
+	return set_index_irqs(fd, index,
+			      VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
+			      0, 1, &eventfd, sizeof(eventfd));
+}
+
+TEST_F(vfio_pci_ims_test, msix_table)
+{
+	const u32 states[] = {
+		VFIO_PCI_IMS_MSIX_ENABLE,
+		VFIO_PCI_IMS_MSIX_ENABLE | VFIO_PCI_IMS_MSIX_MASK,
+		VFIO_PCI_IMS_MSIX_ENABLE,
+		0,
+		0,
+		VFIO_PCI_IMS_MSIX_ENABLE | VFIO_PCI_IMS_MSIX_MASK,
+		0,
+	};
+	struct vfio_pci_device *device = self->device;
+	int fd = self->fd;
+
+	if (!device->msix_info.count) {
+		ASSERT_EQ(-EOPNOTSUPP, probe(fd, VFIO_DEVICE_FEATURE_PCI_IMS_MSIX));
+		ASSERT_EQ(-EOPNOTSUPP, set_msix(fd, VFIO_PCI_IMS_MSIX_ENABLE));
+		SKIP(return, "No MSI-X\n");
+	}
+
+	ASSERT_EQ(0, probe(fd, VFIO_DEVICE_FEATURE_PCI_IMS_MSIX | VFIO_DEVICE_FEATURE_GET |
+			       VFIO_DEVICE_FEATURE_SET));
+	check_msix(device, 0);
+
+	for (int i = 0; i < ARRAY_SIZE(states); i++) {
+		ASSERT_EQ(0, set_msix(fd, states[i]));
+		check_msix(device, states[i]);
+		if (device->info.flags & VFIO_DEVICE_FLAGS_RESET)
+			vfio_pci_device_reset(device);
+		check_msix(device, states[i]);
+		ASSERT_EQ(states[i] ? -EINVAL : 0,
+			  try_index(fd, VFIO_PCI_MSIX_IRQ_INDEX, self->eventfds[0]));
+		if (!states[i])
+			vfio_pci_irq_disable(device, VFIO_PCI_MSIX_IRQ_INDEX);
+		check_msix(device, states[i]);
+	}
+	ASSERT_EQ(0, host_irqs());
+
+	/* Neither minds the other */
+	ASSERT_EQ(0, set_msix(fd, VFIO_PCI_IMS_MSIX_ENABLE));
+	ASSERT_EQ(0, set_size(fd, NR_IRQS));
+	ASSERT_EQ(0, set_eventfd(fd, 0, self->eventfds[0]));
+	ASSERT_EQ(0, set_msix(fd, 0));
+	ASSERT_EQ(0, set_msix(fd, VFIO_PCI_IMS_MSIX_ENABLE));
+	ASSERT_EQ(0, trigger(fd, 0));
+	ASSERT_EQ(1, events(self->eventfds[0]));
+	ASSERT_EQ(0, release_all(fd));
+	ASSERT_EQ(0, set_size(fd, 0));
+	check_msix(device, VFIO_PCI_IMS_MSIX_ENABLE);
+
+	/* Nothing is left of it when the device is closed */
+	vfio_pci_device_cleanup(self->device);
+	iommu_cleanup(self->iommu);
+	self->iommu = iommu_init(variant->iommu_mode);
+	self->device = vfio_pci_device_init(device_bdf, self->iommu);
+	check_msix(self->device, 0);
+}
+
+TEST_F(vfio_pci_ims_test, bad_msix_table)
+{
+	struct vfio_device_feature_pci_ims_msix msix;
+	const u32 bad[] = {
+		VFIO_PCI_IMS_MSIX_MASK,
+		VFIO_PCI_IMS_MSIX_ENABLE | 1 << 2,
+		1 << 31,
+	};
+	struct vfio_pci_device *device = self->device;
+	int fd = self->fd;
+
+	if (!device->msix_info.count)
+		SKIP(return, "No MSI-X\n");
+
+	for (int i = 0; i < ARRAY_SIZE(bad); i++)
+		ASSERT_EQ(-EINVAL, set_msix(fd, bad[i]));
+	msix = (struct vfio_device_feature_pci_ims_msix) {
+		.flags = VFIO_PCI_IMS_MSIX_ENABLE,
+		.reserved = 1,
+	};
+	ASSERT_EQ(-EINVAL, msix_feature(fd, VFIO_DEVICE_FEATURE_SET, &msix));
+	ASSERT_EQ(-EINVAL, msix_feature(fd, VFIO_DEVICE_FEATURE_GET, &msix));
+	check_msix(device, 0);
+
+	/* As long as VFIO uses MSI-X or MSI */
+	vfio_pci_msix_enable(device, 0, 1);
+	ASSERT_EQ(-EBUSY, set_msix(fd, VFIO_PCI_IMS_MSIX_ENABLE));
+	ASSERT_EQ(0, get_msix(fd));
+	ASSERT_EQ(0, set_msix(fd, 0));
+	vfio_pci_irq_trigger(device, VFIO_PCI_MSIX_IRQ_INDEX, 0);
+	ASSERT_EQ(1, events(device->msi_eventfds[0]));
+	vfio_pci_msix_disable(device);
+
+	if (device->msi_info.count) {
+		vfio_pci_msi_enable(device, 0, 1);
+		ASSERT_EQ(-EBUSY, set_msix(fd, VFIO_PCI_IMS_MSIX_ENABLE));
+		vfio_pci_msi_disable(device);
+	}
+
+	ASSERT_EQ(0, set_msix(fd, VFIO_PCI_IMS_MSIX_ENABLE));
+	ASSERT_EQ(-EINVAL, try_index(fd, VFIO_PCI_MSI_IRQ_INDEX, self->eventfds[0]));
+	ASSERT_EQ(-EINVAL, try_index(fd, VFIO_PCI_INTX_IRQ_INDEX, self->eventfds[0]));
+	check_msix(device, VFIO_PCI_IMS_MSIX_ENABLE);
+}
+
 #define FAILSLAB		"/sys/kernel/debug/failslab/"
 #define FAILSLAB_CACHES		"/sys/kernel/slab/kmalloc-*/failslab"
 #define FAIL_IRQ_POINTS		"/sys/kernel/debug/fail_irq/points"
@@ -922,9 +1090,22 @@ static void *race_size(void *arg)
 	return NULL;
 }
 
+static void *race_msix(void *arg)
+{
+	struct race *race = arg;
+
+	pthread_barrier_wait(&race->start);
+	for (unsigned int i = 0; !READ_ONCE(race->stop); i++)
+		race_expect(set_msix(race->fd, i % 2 ? VFIO_PCI_IMS_MSIX_ENABLE : 0),
+			    -EOPNOTSUPP, -EBADF);
+	return NULL;
+}
+
 static void run_race(struct race *race, void (*disturb)(struct race *race))
 {
-	void *(*funcs[])(void *) = { race_assign, race_swap, race_messages, race_size };
+	void *(*funcs[])(void *) = {
+		race_assign, race_swap, race_messages, race_size, race_msix,
+	};
 	pthread_t threads[ARRAY_SIZE(funcs)];
 
 	race_error = 0;
@@ -982,6 +1163,8 @@ static void child_main(const char *iommu_mode, const int *eventfds, int pipe)
 	char c = 0;
 
 	VFIO_ASSERT_EQ(set_size(device->fd, NR_IRQS), 0);
+	if (device->msix_info.count)
+		VFIO_ASSERT_EQ(set_msix(device->fd, VFIO_PCI_IMS_MSIX_ENABLE), 0);
 	VFIO_ASSERT_EQ(write(pipe, &c, 1), 1);
 	for (;;) {
 		set_eventfds(device->fd, 0, NR_IRQS, eventfds);
@@ -1019,6 +1202,8 @@ TEST_F(vfio_pci_ims_test, killed)
 	self->iommu = iommu_init(variant->iommu_mode);
 	self->device = vfio_pci_device_init(device_bdf, self->iommu);
 	ASSERT_EQ(0, irq_count(self->device->fd));
+	if (self->device->msix_info.count)
+		check_msix(self->device, 0);
 }
 
 int main(int argc, char *argv[])
