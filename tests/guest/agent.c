@@ -141,15 +141,20 @@ static long fail_nth(unsigned int nth, unsigned int points)
 /*
  * What is in use
  */
-static long host_interrupts(void)
+static long count_interrupts(const char *name)
 {
 	char *all = read_file("/proc/interrupts"), *next = all, *line;
 	long nr = 0;
 
 	while ((line = strsep(&next, "\n")))
-		nr += !!strstr(line, "vfio-ims[");
+		nr += !!strstr(line, name);
 	free(all);
 	return nr;
+}
+
+static long host_interrupts(void)
+{
+	return count_interrupts("vfio-ims[");
 }
 
 static long compare(void)
@@ -322,6 +327,8 @@ static long do_request(char *request)
 		return check_lost();
 	if (!strcmp(word, "interrupts"))
 		return host_interrupts();
+	if (!strcmp(word, "msix"))
+		return count_interrupts("vfio-msix[");
 	if (!strcmp(word, "limit"))
 		return write_file(first, MAX_IRQS);
 	if (!strcmp(word, "take-vectors"))

@@ -22,6 +22,7 @@
 
 #define NR_SLOTS	16
 #define NR_QUEUES	4
+#define NR_VECTORS	4
 #define NR_SENT		(long_run ? 1000000u : 20000u)
 
 /* Moves meanwhile */
@@ -182,7 +183,7 @@ static void test_backed(void)
  * @nr:		Their number
  * @stop:	Enough
  * @moves:	Moves of an interrupt
- * @masks:	Times a slot was masked, a queue cannot be
+ * @masks:	Times a slot was masked behind the kernel's back
  */
 struct disturbance {
 	struct device	*dev;
@@ -196,7 +197,7 @@ struct disturbance {
 static void *disturb(void *data)
 {
 	struct disturbance *d = data;
-	bool slots = !(d->first & PCI_IMS_SRC_QUEUE);
+	bool slots = !(d->first & (PCI_IMS_SRC_QUEUE | PCI_IMS_SRC_MSIX));
 	unsigned int virq[NR_SLOTS], i;
 	u32 slot;
 
@@ -324,6 +325,25 @@ static void check_exits(long before, const char *what)
 	CHECK(exits <= FEW_EXITS, "%ld exits with %s", exits, what);
 }
 
+/* disable_irq() masks at once, and not when the next interrupt arrives */
+static void request_unlazy(struct device *dev, u32 source)
+{
+	struct ims_test_source arg = { .source = source, .flags = IMS_TEST_UNLAZY };
+	int ret = call(dev, IMS_TEST_REQUEST, &arg);
+
+	CHECK(!ret, "request_irq() of %#x: %s", source, strerror(-ret));
+}
+
+static void mask_often(struct device *dev, u32 source)
+{
+	u32 i;
+
+	for (i = 0; i < 1000; i++) {
+		CHECK(!call_source(dev, IMS_TEST_MASK, source), "cannot mask");
+		CHECK(!call_source(dev, IMS_TEST_UNMASK, source), "cannot unmask");
+	}
+}
+
 /* The store is mapped, or is memory: nobody notices accesses to it */
 static void test_no_exits(void)
 {
@@ -332,17 +352,16 @@ static void test_no_exits(void)
 	u32 source, i;
 	long before;
 
-	source = use_slot(dev);
+	source = alloc_slot(dev);
+	request_unlazy(dev, source);
 	msg = slot(dev, source);
 	before = other_exits();
 	check_exits(before, "nothing");
 
 	before = other_exits();
-	for (i = 0; i < 1000; i++) {
+	mask_often(dev, source);
+	for (i = 0; i < 1000; i++)
 		write_slot(dev, source, &msg);
-		CHECK(!call_source(dev, IMS_TEST_MASK, source), "cannot mask");
-		CHECK(!call_source(dev, IMS_TEST_UNMASK, source), "cannot unmask");
-	}
 	check_exits(before, "1000 times mask, unmask and store write");
 	one_interrupt(dev, source, ANY);
 	close_passed(dev);
@@ -565,27 +584,87 @@ static void test_reset(void)
 	close_passed(dev);
 }
 
-/* MSI-X beside the store: its messages are those of the host as well */
+/* The table of MSI-X is a store like the other: the host has no MSI-X of its own */
 static void test_msix(void)
 {
-	struct device *dev = open_device(0);
+	struct device *dev = open_passed();
 	unsigned int cpu;
 	u32 i, source;
+	long nr;
 
-	/* From the first time on the host keeps an interrupt domain for it */
-	use_msix(dev, 1);
-	close(dev->fd);
-
-	dev = open_passed();
-	use_msix(dev, 4);
+	use_msix(dev, NR_VECTORS);
+	check_interrupts(NR_VECTORS);
+	nr = ask_host("msix");
+	CHECK(!nr, "the host has %ld interrupts for an emulated table", nr);
 	source = use_slot(dev);
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < NR_VECTORS; i++) {
 		for (cpu = 0; cpu < 2; cpu++) {
 			pin(dev, MSIX(i), cpu);
 			one_interrupt(dev, MSIX(i), cpu);
 		}
 	}
 	check_arrival(dev, source);
+	close_passed(dev);
+}
+
+/* What is lost without a word where the table is emulated */
+static void test_msix_vectors(void)
+{
+	struct device *dev = open_passed();
+	u32 nr = NR_VECTORS, i;
+	int ret;
+
+	CHECK(!call(dev, IMS_TEST_MSIX, &nr), "cannot allocate MSI-X");
+	check_interrupts(0);
+	request(dev, MSIX(0));
+	CHECK(ask_host("take-vectors") > 100, "no vectors taken");
+	for (i = 1; i < nr; i++) {
+		ret = call_source(dev, IMS_TEST_REQUEST, MSIX(i));
+		note("vector %u: request_irq() = %d: %s", i, ret, strerror(-ret));
+		CHECK(ret == -ENOSPC, "out of vectors: %s", ret ? strerror(-ret) : "done");
+	}
+	check_interrupts(1);
+	/* Nobody else is affected, and a move takes no more */
+	CHECK(!move_to(dev, MSIX(0), irq_is_on(virq_of(dev, MSIX(0)), 0)), "cannot move");
+	one_interrupt(dev, MSIX(0), ANY);
+	tell("give-vectors");
+	for (i = 1; i < nr; i++) {
+		request(dev, MSIX(i));
+		one_interrupt(dev, MSIX(i), ANY);
+	}
+	check_interrupts(nr);
+	close_passed(dev);
+}
+
+/* 20,000 arrive, and nobody notices masks */
+static void test_msix_arrival(void)
+{
+	struct device *dev = open_passed();
+	u32 nr = NR_VECTORS, i;
+	long before;
+
+	CHECK(!call(dev, IMS_TEST_MSIX, &nr), "cannot allocate MSI-X");
+	for (i = 0; i < nr; i++)
+		request_unlazy(dev, MSIX(i));
+	before = other_exits();
+	mask_often(dev, MSIX(0));
+	check_exits(before, "1000 times mask and unmask of MSI-X");
+	check_disturbed(dev, MSIX(0), NR_VECTORS, 0);
+	check_interrupts(NR_VECTORS);
+	close_passed(dev);
+}
+
+/* The guest restores the table of MSI-X after a reset, and the host what enables it */
+static void test_msix_reset(void)
+{
+	struct device *dev = open_passed();
+	u32 i;
+
+	use_msix(dev, NR_VECTORS);
+	CHECK(!write_file("1", "/sys/bus/pci/devices/%s/reset", dev->bdf), "cannot reset");
+	check_interrupts(NR_VECTORS);
+	for (i = 0; i < NR_VECTORS; i++)
+		one_interrupt(dev, MSIX(i), ANY);
 	close_passed(dev);
 }
 
@@ -628,6 +707,9 @@ static const struct test passed_tests[] = {
 	{ "migration",	test_migration },
 	{ "reset",	test_reset },
 	{ "msix",	test_msix },
+	{ "msix_vectors",	test_msix_vectors },
+	{ "msix_arrival",	test_msix_arrival },
+	{ "msix_reset",	test_msix_reset },
 	{ "arrival",	test_arrival },
 	{ "queues",	test_queues },
 	{ "remove",	test_remove },
@@ -638,6 +720,7 @@ static const struct test passed_tests[] = {
 static const struct test amd_tests[] = {
 	{ "backed",	test_backed },
 	{ "vectors",	test_vectors },
+	{ "msix",	test_msix },
 };
 
 int run_passed_amd(const char *only)
@@ -742,6 +825,8 @@ static void check_taken(struct device *dev, int fd, unsigned int cap)
 
 	dev = open_passed();
 	check_arrival(dev, use_slot(dev));
+	use_msix(dev, 1);
+	one_interrupt(dev, MSIX(0), ANY);
 	close_passed(dev);
 }
 
@@ -754,14 +839,17 @@ static void test_unplug(void)
 
 	for (i = 0; i < 4; i++)
 		use_slot(dev);
+	use_msix(dev, NR_VECTORS);
 	button_pressed(fd, cap);
 	tell("take-away remove");
 	CHECK(WAIT(HOST_PATIENCE, button_pressed(fd, cap)), "nobody asks for the device");
 	CHECK(ask_host("still-taken") == 1, "the host has not waited");
 	/* As long as the guest has it it goes on */
-	check_interrupts(4);
+	check_interrupts(4 + NR_VECTORS);
 	for (i = 0; i < 4; i++)
 		check_arrival(dev, i);
+	for (i = 0; i < NR_VECTORS; i++)
+		one_interrupt(dev, MSIX(i), ANY);
 	trigger(dev, 0, 4, 100, PCI_IMS_GO_RAW);
 	no_device(dev);
 	close(dev->fd);
@@ -778,6 +866,7 @@ static void test_surprise(void)
 
 	for (i = 0; i < 4; i++)
 		use_slot(dev);
+	use_msix(dev, NR_VECTORS);
 	button_pressed(fd, cap);
 	tell("take-away unbind");
 	CHECK(WAIT(HOST_PATIENCE, button_pressed(fd, cap)), "nobody asks for the device");
@@ -813,7 +902,8 @@ static void leave_in_use(void)
 
 	for (i = 0; i < 4; i++)
 		use_slot(dev);
-	check_interrupts(4);
+	use_msix(dev, NR_VECTORS);
+	check_interrupts(4 + NR_VECTORS);
 	trigger(dev, 0, 4, 1000, PCI_IMS_GO_RAW);
 	fflush(stdout);
 	reboot(LINUX_REBOOT_CMD_RESTART);
@@ -824,6 +914,8 @@ static void test_reboot(void)
 	struct device *dev = open_passed();
 
 	check_arrival(dev, use_slot(dev));
+	use_msix(dev, 1);
+	one_interrupt(dev, MSIX(0), ANY);
 	close_passed(dev);
 }
 
@@ -855,6 +947,7 @@ static void storm(void)
 	create_domain(d.dev, d.dev->nslots);
 	for (i = 0; i < NR_SLOTS; i++)
 		use_slot(d.dev);
+	use_msix(d.dev, NR_VECTORS);
 	CHECK(!pthread_create(&thread, NULL, disturb, &d), "no thread");
 	for (i = 0; ; i++) {
 		trigger(d.dev, 0, NR_SLOTS, 10, PCI_IMS_GO_RAW);

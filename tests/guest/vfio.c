@@ -1148,6 +1148,218 @@ static void test_bypass_fails(void)
 	close(bypass);
 }
 
+/*
+ * The table of MSI-X, which is mapped as well
+ */
+#define NR_VECTORS	4
+
+static int try_msix_flags(const struct user *u, u32 flags)
+{
+	struct {
+		struct vfio_device_feature hdr;
+		struct vfio_device_feature_pci_ims_msix msix;
+	} arg = {
+		.hdr.argsz = sizeof(arg),
+		.hdr.flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_IMS_MSIX,
+		.msix.flags = flags,
+	};
+
+	return ioctl(u->fd, VFIO_DEVICE_FEATURE, &arg) ? -errno : 0;
+}
+
+static void set_msix(const struct user *u, u32 flags)
+{
+	int ret = try_msix_flags(u, flags);
+
+	CHECK(!ret, "flags %u of MSI-X: %s", flags, strerror(-ret));
+}
+
+/* Bits of its capability that the device has set */
+static void check_msix(const struct user *u, u16 wanted)
+{
+	off_t pos = find_capability(u, PCI_CAP_ID_MSIX) + PCI_MSIX_FLAGS;
+	u16 ctrl;
+
+	CHECK(pread(u->fd, &ctrl, sizeof(ctrl), pos) == sizeof(ctrl), "cannot read");
+	ctrl &= PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL;
+	CHECK(ctrl == wanted, "MSI-X has flags %#x, should be %#x", ctrl, wanted);
+}
+
+static void write_entry(void *table, u32 i, const struct slot *msg)
+{
+	mmio_write(table, i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_LOWER_ADDR, msg->addr_lo);
+	mmio_write(table, i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_UPPER_ADDR, msg->addr_hi);
+	mmio_write(table, i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_DATA, msg->data);
+	mmio_write(table, i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
+}
+
+static void mask_entry(void *table, u32 i, bool mask)
+{
+	mmio_write(table, i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL,
+		   mask ? PCI_MSIX_ENTRY_CTRL_MASKBIT : 0);
+}
+
+/* Interrupts of the store, whose messages are in the table */
+static void use_vectors(const struct user *u, void *table, int *fds)
+{
+	struct slot msg;
+	u32 i;
+
+	set_size(u, NR_VECTORS);
+	for (i = 0; i < NR_VECTORS; i++) {
+		fds[i] = new_eventfd();
+		set_eventfd(u, i, fds[i]);
+		msg = get_message(u, i);
+		write_entry(table, i, &msg);
+		clear_counters(u->dev, MSIX(i));
+	}
+}
+
+static void check_held(const struct user *u, u32 i, int fd)
+{
+	raise_one(u, MSIX(i));
+	usleep(SILENCE * 1000000);
+	CHECK(!events(fd), "vector %u arrived although it is masked", i);
+}
+
+static void check_released(u32 i, int fd)
+{
+	CHECK(WAIT(PATIENCE, events(fd)), "vector %u did not arrive after it was masked", i);
+}
+
+static void test_msix_table(void)
+{
+	struct user *u = open_user(2);
+	void *table = map_region(u, PCI_IMS_BAR_MSIX);
+	int fds[NR_VECTORS], ret;
+	unsigned int virq, cpu;
+	u32 i;
+
+	/* Until MSI-X is enabled nothing is sent */
+	use_vectors(u, table, fds);
+	check_msix(u, 0);
+	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE);
+	check_msix(u, PCI_MSIX_FLAGS_ENABLE);
+	for (i = 0; i < NR_VECTORS; i++)
+		check_event(u, MSIX(i), fds[i]);
+	CHECK(find_virqs(u, &virq, 1) == NR_VECTORS, "not the interrupts of the store");
+
+	/* The message stays when the host moves it */
+	for (cpu = 0; cpu < 2; cpu++) {
+		CHECK(WAIT(PATIENCE, !try_affinity(virq, cpu) && irq_is_on(virq, cpu)),
+		      "cannot move it to CPU %u", cpu);
+		for (i = 0; i < NR_VECTORS; i++)
+			check_event(u, MSIX(i), fds[i]);
+	}
+
+	/* An entry, and all of them, are masked by the user */
+	mask_entry(table, 1, true);
+	check_held(u, 1, fds[1]);
+	check_event(u, MSIX(0), fds[0]);
+	mask_entry(table, 1, false);
+	check_released(1, fds[1]);
+	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE | VFIO_PCI_IMS_MSIX_MASK);
+	check_msix(u, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+	check_held(u, 0, fds[0]);
+	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE);
+	check_released(0, fds[0]);
+
+	/* One owner at a time */
+	ret = try_msix(u->fd, 1);
+	CHECK(ret == -EINVAL, "MSI-X of VFIO as well: %s", ret ? strerror(-ret) : "done");
+	for (i = 0; i < NR_VECTORS; i++)
+		check_event(u, MSIX(i), fds[i]);
+	set_msix(u, 0);
+	check_msix(u, 0);
+	ret = try_msix(u->fd, 1);
+	CHECK(!ret, "MSI-X of VFIO: %s", strerror(-ret));
+	ret = try_msix_flags(u, VFIO_PCI_IMS_MSIX_ENABLE);
+	CHECK(ret == -EBUSY, "MSI-X is VFIO's: %s", ret ? strerror(-ret) : "done");
+	munmap(table, PCI_IMS_MSIX_SIZE);
+	close_user(u);
+}
+
+/* The table is empty after a reset, and the device has its flags again */
+static void check_msix_reset(struct user *u, int (*reset)(const struct user *u))
+{
+	static const struct {
+		u32	flags;
+		u16	ctrl;
+	} states[] = {
+		{ VFIO_PCI_IMS_MSIX_ENABLE, PCI_MSIX_FLAGS_ENABLE },
+		{ VFIO_PCI_IMS_MSIX_ENABLE | VFIO_PCI_IMS_MSIX_MASK,
+		  PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL },
+		{ 0, 0 },
+	};
+	void *table = map_region(u, PCI_IMS_BAR_MSIX);
+	struct slot msg;
+	int fds[NR_VECTORS], ret;
+	unsigned int i;
+
+	use_vectors(u, table, fds);
+	for (i = 0; i < ARRAY_SIZE(states); i++) {
+		set_msix(u, states[i].flags);
+		ret = reset(u);
+		CHECK(!ret, "reset: %s", strerror(-ret));
+		check_msix(u, states[i].ctrl);
+		enable(u);
+		CHECK(!mmio_read(table, PCI_MSIX_ENTRY_LOWER_ADDR), "the table was restored");
+		msg = get_message(u, 0);
+		write_entry(table, 0, &msg);
+		if (states[i].flags & VFIO_PCI_IMS_MSIX_MASK) {
+			check_held(u, 0, fds[0]);
+			set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE);
+			check_released(0, fds[0]);
+		} else {
+			set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE);
+			check_event(u, MSIX(0), fds[0]);
+		}
+	}
+	munmap(table, PCI_IMS_MSIX_SIZE);
+	close_user(u);
+}
+
+static void test_msix_reset(void)
+{
+	check_msix_reset(open_user(2), reset_function);
+}
+
+static void test_msix_hot_reset(void)
+{
+	check_msix_reset(open_user(3), reset_bus);
+}
+
+/* Of a device that loses its state there */
+static void test_msix_d3_reset(void)
+{
+	check_msix_reset(open_user(4), sleep_in_d3);
+}
+
+/* MSI-X is disabled when the device is closed */
+static void test_msix_close(void)
+{
+	struct resources before;
+	struct user *u = open_user(2);
+	int fds[NR_VECTORS];
+	void *table;
+
+	close_user(u);
+	before = resources();
+
+	u = open_user(2);
+	table = map_region(u, PCI_IMS_BAR_MSIX);
+	use_vectors(u, table, fds);
+	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE | VFIO_PCI_IMS_MSIX_MASK);
+	munmap(table, PCI_IMS_MSIX_SIZE);
+	close_user(u);
+	check_resources(&before);
+
+	u = open_user(2);
+	check_msix(u, 0);
+	CHECK(!try_msix(u->fd, 1), "VFIO cannot use MSI-X any more");
+	close_user(u);
+}
+
 static const struct test vfio_tests[] = {
 	{ "arrival",		test_arrival },
 	{ "disturbed",		test_disturbed },
@@ -1166,6 +1378,11 @@ static const struct test vfio_tests[] = {
 	{ "close",		test_close },
 	{ "bypass",		test_bypass },
 	{ "bypass_fails",	test_bypass_fails },
+	{ "msix_table",		test_msix_table },
+	{ "msix_reset",		test_msix_reset },
+	{ "msix_hot_reset",	test_msix_hot_reset },
+	{ "msix_d3_reset",	test_msix_d3_reset },
+	{ "msix_close",		test_msix_close },
 	{ "unplug",		test_unplug },
 };
 
