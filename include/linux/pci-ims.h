@@ -66,12 +66,14 @@ static inline union msi_instance_cookie pci_ims_pasid_cookie(u32 pasid)
  *		of the interrupt. The device has to use the message when it returns.
  *		It has no way to make request_irq() fail: a driver whose write can fail
  *		has to check that it did not before it enables the queue.
- *		Can sleep. Must not invoke any function which takes the bus lock
- *		of an interrupt of this device, e.g. request_irq(), free_irq() or
- *		disable_irq(), and none which takes its MSI descriptor mutex, since
- *		pci_ims_restore_irqs() holds that: those which allocate or free
- *		interrupts of the device, pci_irq_vector(), pci_irq_get_affinity()
- *		and pci_ims_restore_irqs().
+ *		Can sleep, and is invoked for one interrupt of the device at a time.
+ *		Must not invoke request_irq() and free_irq() for an interrupt of
+ *		this device, and no function which takes its MSI descriptor mutex,
+ *		since pci_ims_restore_irqs() holds that: those which allocate or
+ *		free interrupts of the device, pci_irq_vector(),
+ *		pci_irq_get_affinity() and pci_ims_restore_irqs(). It must not wait
+ *		for anybody who does either, e.g. for a mutex under which the
+ *		driver does so.
  */
 struct pci_ims_queue_store {
 	unsigned int	nr_queues;

@@ -1173,6 +1173,13 @@ static void chained_fails(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, irqd_irq_disabled(&desc->irq_data));
 	KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->vector, before->irq.vector);
 	KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->present, before->irq.present);
+
+	/* The next attempt activates it again */
+	disable_irq(irq);
+	enable_irq(irq);
+	KUNIT_EXPECT_TRUE(test, irqd_is_started(&desc->irq_data));
+	KUNIT_EXPECT_TRUE(test, irqd_is_activated(&desc->irq_data));
+	KUNIT_EXPECT_FALSE(test, irqd_irq_disabled(&desc->irq_data));
 	irq_set_handler(irq, NULL);
 }
 
@@ -1719,8 +1726,8 @@ static void pending_survives_unplug(struct kunit *test)
 	fake_need_hotplug(test);
 	KUNIT_ASSERT_NOT_NULL(test, both);
 
-	/* The pending change fails on unplug, and then the fallback as well */
-	for (unsigned int fails = 1; fails <= 2; fails++) {
+	/* The pending change fails on unplug, and then both fallbacks as well */
+	for (unsigned int fails = 1; fails <= 3; fails += 2) {
 		struct irq_desc *desc = fake_request_on_cpu1(test, both);
 
 		fake_fail_times(st, FAKE_AFFINITY, FAKE_VECTOR, 1, 1000, -EBUSY);
@@ -1731,10 +1738,10 @@ static void pending_survives_unplug(struct kunit *test)
 		st->unplug_fails = fails;
 		KUNIT_ASSERT_EQ(test, remove_cpu(1), 0);
 		KUNIT_EXPECT_TRUE(test, fake_pending(desc, both));
-		KUNIT_EXPECT_EQ(test, fake_left_behind(desc), fails == 2);
+		KUNIT_EXPECT_EQ(test, fake_left_behind(desc), fails == 3);
 		KUNIT_EXPECT_FALSE(test, irqd_affinity_was_set(&desc->irq_data));
 		fake_expect_failures(test, desc, IRQ_FAILURE_MOVE, 1);
-		fake_expect_failures(test, desc, IRQ_FAILURE_TARGET, fails == 2);
+		fake_expect_failures(test, desc, IRQ_FAILURE_TARGET, fails == 3);
 		fake_expect_failures(test, desc, IRQ_FAILURE_DROPPED, 0);
 
 		fake_succeed(st);
@@ -1743,6 +1750,42 @@ static void pending_survives_unplug(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->cpu, 0);
 		KUNIT_EXPECT_TRUE(test, irqd_affinity_was_set(&desc->irq_data));
 
+		KUNIT_ASSERT_EQ(test, add_cpu(1), 0);
+		fake_release(st, desc);
+		fake_free(st);
+	}
+}
+
+/* The affinity which a pending change was to replace is not broken as long as it can be met */
+static void unplug_keeps_affinity(struct kunit *test)
+{
+	struct cpumask *both = kunit_kzalloc(test, sizeof(*both), GFP_KERNEL);
+	struct fake_stack *st = test->priv;
+
+	fake_need_hotplug(test);
+	KUNIT_ASSERT_NOT_NULL(test, both);
+
+	for (unsigned int fails = 1; fails <= 2; fails++) {
+		struct irq_desc *desc = fake_request_on_cpu1(test, both);
+
+		fake_fail_times(st, FAKE_AFFINITY, FAKE_VECTOR, 1, 1000, -EBUSY);
+		KUNIT_EXPECT_EQ(test, irq_set_affinity(irq_desc_get_irq(desc), cpumask_of(0)), 0);
+		KUNIT_EXPECT_TRUE(test, fake_pending(desc, cpumask_of(0)));
+
+		st->unplug = true;
+		st->unplug_fails = fails;
+		KUNIT_ASSERT_EQ(test, remove_cpu(1), 0);
+		scoped_guard(raw_spinlock_irq, &desc->lock)
+			KUNIT_EXPECT_TRUE(test,
+					  cpumask_equal(irq_data_get_affinity_mask(&desc->irq_data),
+							fails == 1 ? both : cpumask_of(0)));
+		KUNIT_EXPECT_TRUE(test, fake_pending(desc, cpumask_of(0)));
+		KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->cpu, 0);
+		fake_expect_failures(test, desc, IRQ_FAILURE_TARGET, 0);
+
+		fake_succeed(st);
+		KUNIT_EXPECT_TRUE(test, fake_wait_idle(desc));
+		KUNIT_EXPECT_TRUE(test, fake_in_effect(desc, cpumask_of(0)));
 		KUNIT_ASSERT_EQ(test, add_cpu(1), 0);
 		fake_release(st, desc);
 		fake_free(st);
@@ -1877,6 +1920,7 @@ static struct kunit_case irq_failure_cases[] = {
 	KUNIT_CASE_PARAM(pending_move_dropped, fake_gen_params),
 	KUNIT_CASE_PARAM(unplug_fails, fake_gen_params),
 	KUNIT_CASE_PARAM(pending_survives_unplug, fake_gen_params),
+	KUNIT_CASE_PARAM(unplug_keeps_affinity, fake_gen_params),
 	KUNIT_CASE_PARAM(left_behind_is_no_request, fake_gen_params),
 #ifdef CONFIG_GENERIC_IRQ_EFFECTIVE_AFF_MASK
 	KUNIT_CASE_PARAM(unplug_without_effective, fake_gen_params),

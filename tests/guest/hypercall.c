@@ -625,6 +625,24 @@ static void granted_block(const struct device *dev, const struct block *block)
 	      seen(IRTE_CONTROL_ORDER(block->order)));
 }
 
+/* The messages of a block follow from one, so it cannot have another. There is none on AMD. */
+static void block_with_message(const struct device *dev)
+{
+	struct resources before = resources();
+	u32 announced = seen(IRTE_CONTROL_ANNOUNCED);
+	int ret;
+
+	if (is_amd())
+		return;
+	knob(IRTE_CONTROL_DATA, 0x5a17);
+	ret = alloc_messages(dev, 4);
+	knob(IRTE_CONTROL_DATA, 0);
+	CHECK(ret == -EIO, "a block with a message of its own: %s", ret ? strerror(-ret) : "done");
+	CHECK(seen(IRTE_CONTROL_ANNOUNCED) == announced, "%u entries are left",
+	      seen(IRTE_CONTROL_ANNOUNCED) - announced);
+	check_resources(&before);
+}
+
 static void test_block_msi(void)
 {
 	struct device *dev = open_with_msi(IRTE_CONTROL_MESSAGES);
@@ -642,6 +660,7 @@ static void test_block_msi(void)
 		granted_block(dev, block);
 		check_resources(&before);
 	}
+	block_with_message(dev);
 	check_device(dev);
 }
 
@@ -660,8 +679,9 @@ static void test_release_msi(void)
 	free_msi(dev);
 	refuse_nothing();
 	CHECK(seen(IRTE_CONTROL_ANNOUNCED) == announced + 1, "the host has not kept it");
-	for (i = 0; i < 5; i++) {
-		CHECK(!alloc_messages(dev, 4), "cannot allocate");
+	/* Neither for a block nor for a single message */
+	for (i = 0; i < 8; i++) {
+		CHECK(!alloc_messages(dev, i % 2 ? 1 : 4), "cannot allocate");
 		msg = message(dev, MSI(0));
 		index = irte_index(&msg);
 		CHECK(index / 4 != kept / 4, "a block at entry %u, and the host has one of that at %u",
@@ -1475,6 +1495,21 @@ static u32 grants_of_resume(void)
 	return is_amd() ? 2 : 1;
 }
 
+/* An entry is refused on resume. A change of the affinity is, too, even if it changes nothing. */
+static void suspend_refused(struct device *dev, u32 source, u32 announced)
+{
+	unsigned int virq = virq_of(dev, source);
+	int ret;
+
+	refuse(IRTE_KIND_PRESENT, 0, ENOSPC);
+	suspend_to_ram();
+	CHECK(seen(IRTE_CONTROL_ANNOUNCED) == announced - 1, "%u entries announced",
+	      seen(IRTE_CONTROL_ANNOUNCED));
+	ret = try_affinity(virq, irq_is_on(virq, 0) ? 0 : 1);
+	CHECK(ret == -ENOSPC, "the entry should be refused again: %s", ret ? strerror(-ret) : "done");
+	refuse_nothing();
+}
+
 static void test_suspend(void)
 {
 	struct device *dev = open_with_domain();
@@ -1506,13 +1541,15 @@ static void test_suspend(void)
 		knob(IRTE_CONTROL_RID, dev->rid);
 		knob(IRTE_CONTROL_FAIL_INDEX, irte_index(&msg));
 	}
-	refuse(IRTE_KIND_PRESENT, 0, ENOSPC);
-	suspend_to_ram();
-	refuse_nothing();
+	suspend_refused(dev, arg.source, announced);
 	CHECK(wait_for_log(log, "the hypervisor refuses the entry in use (-28)", ""),
 	      "the refusal was not reported");
-	CHECK(seen(IRTE_CONTROL_ANNOUNCED) == announced - 1, "%u entries announced",
-	      seen(IRTE_CONTROL_ANNOUNCED));
+	/* The next time it is granted */
+	suspend_to_ram();
+	CHECK(seen(IRTE_CONTROL_ANNOUNCED) == announced, "it was not announced again");
+	check_arrival(dev, arg.source);
+
+	suspend_refused(dev, arg.source, announced);
 	/* Nobody would tell the device about another message. There is none on AMD. */
 	if (!is_amd()) {
 		knob(IRTE_CONTROL_DATA, 0x5a17);
@@ -1534,9 +1571,14 @@ static void test_regrant(void)
 	u64 unit = is_amd() ? AMD_UNIT : UNIT;
 	int fd = open_calls(), log, i;
 	u32 announced, grants;
+	struct slot msg;
 	long ret;
 
+	/* A message of the hypervisor, which is of no use without a grant. None on AMD. */
+	if (!is_amd())
+		knob(IRTE_CONTROL_DATA, 0x5a17);
 	use_msix(dev, 1);
+	knob(IRTE_CONTROL_DATA, 0);
 	arg.source = alloc_slot(dev);
 	CHECK(!call(dev, IMS_TEST_REQUEST, &arg), "cannot request slot %u", arg.source);
 	check_arrival(dev, arg.source);
@@ -1557,6 +1599,8 @@ static void test_regrant(void)
 	CHECK(ret == -EPERM, "an update without a grant: %ld", ret);
 	ret = hypercall(fd, unit | IRTE_OP_RESET, 0, 0, 0);
 	CHECK(!ret, "a reset without a grant: %ld", ret);
+	msg = message(dev, MSIX(0));
+	CHECK(msg.data != 0x5a17, "the message of a hypervisor which has not granted the unit");
 	check_arrival(dev, MSIX(0));
 	release(dev, arg.source);
 	for (i = 0; i < 2; i++) {

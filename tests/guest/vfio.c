@@ -1229,7 +1229,7 @@ static void check_released(u32 i, int fd)
 
 static void test_msix_table(void)
 {
-	struct user *u = open_user(2);
+	struct user *u = open_user(3);
 	void *table = map_region(u, PCI_IMS_BAR_MSIX);
 	int fds[NR_VECTORS], ret;
 	unsigned int virq, cpu;
@@ -1321,7 +1321,7 @@ static void check_msix_reset(struct user *u, int (*reset)(const struct user *u))
 
 static void test_msix_reset(void)
 {
-	check_msix_reset(open_user(2), reset_function);
+	check_msix_reset(open_user(3), reset_function);
 }
 
 static void test_msix_hot_reset(void)
@@ -1339,14 +1339,14 @@ static void test_msix_d3_reset(void)
 static void test_msix_close(void)
 {
 	struct resources before;
-	struct user *u = open_user(2);
+	struct user *u = open_user(3);
 	int fds[NR_VECTORS];
 	void *table;
 
 	close_user(u);
 	before = resources();
 
-	u = open_user(2);
+	u = open_user(3);
 	table = map_region(u, PCI_IMS_BAR_MSIX);
 	use_vectors(u, table, fds);
 	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE | VFIO_PCI_IMS_MSIX_MASK);
@@ -1354,7 +1354,7 @@ static void test_msix_close(void)
 	close_user(u);
 	check_resources(&before);
 
-	u = open_user(2);
+	u = open_user(3);
 	check_msix(u, 0);
 	CHECK(!try_msix(u->fd, 1), "VFIO cannot use MSI-X any more");
 	close_user(u);

@@ -4,9 +4,13 @@
  *
  * Where the message is part of the context of a queue, it takes the driver to
  * write it, and that can sleep: it may be a command to the device. So it is
- * done when the bus lock is released, after request_irq() has activated the
- * interrupt and after free_irq() has deactivated it. Nothing else writes a
+ * done when the bus lock has been released, after request_irq() has activated
+ * the interrupt and after free_irq() has deactivated it. Nothing else writes a
  * message, an affinity change in particular does not.
+ *
+ * The bus lock is also taken when an interrupt is allocated or freed, with the
+ * mutex of all interrupt domains below the same root held. So it is not held
+ * while the driver writes, or a slow device would hold up all others.
  *
  * Masking would have to happen in any context and is therefore not supported.
  */
@@ -23,12 +27,15 @@
 
 /**
  * struct ims_queues - The store of a device
- * @lock:	The bus lock. Protects the members below.
+ * @write_lock:	Serializes the writes. Taken without @lock, and protects
+ *		msi_desc::data.dcookie.
+ * @lock:	The bus lock. Protects msi_desc::msg and the members below.
  * @irq:	The interrupt the bus lock is held for
  * @dirty:	The message of the interrupt has to be written
  * @store:	What the driver provides
  */
 struct ims_queues {
+	struct mutex			write_lock;
 	/* See above */
 	struct mutex			lock;
 	unsigned int			irq;
@@ -49,29 +56,40 @@ static void ims_queue_bus_lock(struct irq_data *data)
 	queues->irq = data->irq;
 }
 
-/* The driver knows a message only if it had one to write */
+/*
+ * Write what the message is now: that may be a later one already, which is written again
+ * then. The driver knows a message only if it had one to write.
+ */
 static void ims_queue_sync_msg(struct ims_queues *queues, struct msi_desc *desc)
 {
-	bool empty = !desc->msg.address_lo && !desc->msg.address_hi && !desc->msg.data;
+	struct msi_msg msg;
+	bool empty;
 
+	guard(mutex)(&queues->write_lock);
+
+	scoped_guard(mutex, &queues->lock)
+		msg = desc->msg;
+
+	empty = !msg.address_lo && !msg.address_hi && !msg.data;
 	if (empty && !desc->data.dcookie.value)
 		return;
 
 	desc->data.dcookie.value = !empty;
 	queues->store.write_msg(to_pci_dev(desc->dev), desc->msi_index, desc->data.icookie,
-				empty ? NULL : &desc->msg);
+				empty ? NULL : &msg);
 }
 
 static void ims_queue_bus_sync_unlock(struct irq_data *data)
 {
 	struct ims_queues *queues = irq_data_queues(data);
-
-	if (queues->dirty)
-		ims_queue_sync_msg(queues, irq_data_get_msi_desc(data));
+	bool dirty = queues->dirty;
 
 	queues->dirty = false;
 	queues->irq = 0;
 	mutex_unlock(&queues->lock);
+
+	if (dirty)
+		ims_queue_sync_msg(queues, irq_data_get_msi_desc(data));
 }
 
 static void ims_queue_write_msg(struct irq_data *data, struct msi_msg *msg)
@@ -91,6 +109,7 @@ static void ims_queues_teardown(struct irq_domain *domain, msi_alloc_info_t *arg
 	struct ims_queues *queues = msi_get_domain_info(domain)->data;
 
 	mutex_destroy(&queues->lock);
+	mutex_destroy(&queues->write_lock);
 	kfree(queues);
 }
 
@@ -154,6 +173,7 @@ int pci_ims_queue_store_create(struct pci_dev *pdev, const struct pci_ims_queue_
 		return -ENOMEM;
 
 	queues->store = *store;
+	mutex_init(&queues->write_lock);
 	mutex_init(&queues->lock);
 	ret = __pci_ims_create_domain(pdev, &ims_queues_template, store->nr_queues, queues);
 	if (ret)

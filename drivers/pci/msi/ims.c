@@ -186,8 +186,8 @@ int pci_ims_manage_domain(struct pci_dev *pdev)
  *		numbers range from 0 to @hwsize - 1. 0 means that there is no limit
  *		other than 65536, e.g. because messages are stored in memory of
  *		the driver.
- * @data:	Optional pointer to data of the driver, available to the callbacks in
- *		msi_domain_info::data
+ * @data:	Optional pointer to data of the driver, which the callbacks find by
+ *		msi_get_domain_info() in msi_domain_info::data
  *
  * These members of @template are copied:
  *
@@ -208,7 +208,9 @@ int pci_ims_manage_domain(struct pci_dev *pdev)
  *    mask callbacks must not be set then. Such an interrupt has a vector and a
  *    message from its allocation on, until free_irq(). The device must not raise it
  *    while it is not requested. Its affinity cannot be managed, while that of any
- *    store which can be masked can be.
+ *    store which can be masked can be. chip.irq_write_msi_msg() is invoked by the
+ *    functions which allocate and free interrupts as well, and there with interrupts
+ *    enabled and without the lock below.
  *
  * The chip callbacks are invoked with a raw spinlock held and interrupts disabled,
  * from hard interrupt context and CPU hotplug too, so they must not sleep.

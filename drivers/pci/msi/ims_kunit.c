@@ -5,6 +5,7 @@
  * A PCI device which does not exist, under an interrupt domain which only
  * pretends to remap. Its slots record each access in order.
  */
+#include <linux/completion.h>
 #include <linux/device.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -13,6 +14,7 @@
 #include <linux/pci.h>
 #include <linux/pci-ims.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include <kunit/test.h>
 
@@ -777,7 +779,7 @@ static void slot_freed_powered_down(struct kunit *test)
 	fake_free_irq(map);
 }
 
-/* Some drivers do that with a spinlock held */
+/* Some drivers do that with a spinlock held. CONFIG_DEBUG_ATOMIC_SLEEP tells if it sleeps. */
 static void fake_restore_atomic(void)
 {
 	guard(preempt)();
@@ -888,6 +890,85 @@ static void queue_activation_fails(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake->written, 1);
 	fake_free_irq(map);
 	KUNIT_EXPECT_EQ(test, fake->taken, 1);
+}
+
+/**
+ * struct slow_write - A device which takes its time to accept a message
+ * @request:	Requests @slow
+ * @others:	What others do meanwhile
+ * @started:	The device has been told
+ * @accepted:	It has accepted all messages
+ * @done:	@others has got through
+ * @slow:	The interrupt
+ */
+struct slow_write {
+	struct work_struct	request;
+	struct work_struct	others;
+	struct completion	started;
+	struct completion	accepted;
+	struct completion	done;
+	struct msi_map		slow;
+};
+
+static void fake_write_slowly(struct pci_dev *pdev, unsigned int index,
+			      union msi_instance_cookie icookie, const struct msi_msg *msg)
+{
+	struct slow_write *s = icookie.ptr;
+
+	complete(&s->started);
+	wait_for_completion(&s->accepted);
+}
+
+static void fake_request_slow(struct work_struct *work)
+{
+	struct slow_write *s = container_of(work, struct slow_write, request);
+
+	if (fake_request(s->slow))
+		s->slow.virq = 0;
+}
+
+static void fake_alloc_other(struct work_struct *work)
+{
+	struct slow_write *s = container_of(work, struct slow_write, others);
+	struct msi_map map = pci_ims_alloc_irq(fake->pdev, NULL, NULL);
+
+	if (map.index < 0)
+		return;
+
+	pci_ims_free_irq(fake->pdev, map);
+	complete(&s->done);
+}
+
+/* Allocation takes a mutex of all domains, so nobody must wait for the device then */
+static void queue_slow(struct kunit *test)
+{
+	struct pci_ims_queue_store store = {
+		.nr_queues = NR_SLOTS,
+		.write_msg = fake_write_slowly,
+	};
+	struct slow_write *s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
+	union msi_instance_cookie icookie = { .ptr = s };
+
+	KUNIT_ASSERT_NOT_NULL(test, s);
+	INIT_WORK(&s->request, fake_request_slow);
+	INIT_WORK(&s->others, fake_alloc_other);
+	init_completion(&s->started);
+	init_completion(&s->accepted);
+	init_completion(&s->done);
+
+	KUNIT_ASSERT_EQ(test, pci_ims_queue_store_create(fake->pdev, &store), 0);
+	s->slow = fake_alloc_irq(test, &icookie);
+
+	queue_work(system_dfl_wq, &s->request);
+	wait_for_completion(&s->started);
+	queue_work(system_dfl_wq, &s->others);
+	KUNIT_EXPECT_GT(test, wait_for_completion_timeout(&s->done, 5 * HZ), 0);
+
+	complete_all(&s->accepted);
+	flush_work(&s->request);
+	flush_work(&s->others);
+	KUNIT_ASSERT_GT(test, s->slow.virq, 0);
+	fake_free_irq(s->slow);
 }
 
 static void queue_restored(struct kunit *test)
@@ -1139,6 +1220,7 @@ static struct kunit_case pci_ims_cases[] = {
 	KUNIT_CASE(slot_activation_fails),
 	KUNIT_CASE(queue_order),
 	KUNIT_CASE(queue_activation_fails),
+	KUNIT_CASE(queue_slow),
 	KUNIT_CASE(queue_restored),
 	KUNIT_CASE(no_mask_activates_early),
 	KUNIT_CASE(alloc_fails),

@@ -404,6 +404,13 @@ void vfio_pci_ims_close(struct vfio_pci_core_device *vdev)
 	vfio_pci_ims_resize(vdev, 0);
 }
 
+/* What there is can be read, reduced and released, whatever has become of the device */
+static bool vfio_pci_ims_supported(struct vfio_pci_core_device *vdev)
+{
+	return READ_ONCE(vdev->ims_size) || vdev->pdev->msix_user ||
+	       pci_ims_supported(vdev->pdev);
+}
+
 static unsigned int vfio_pci_ims_max(void)
 {
 	return min(READ_ONCE(ims_max_irqs), VFIO_PCI_IMS_MAX_IRQS);
@@ -441,7 +448,7 @@ int vfio_pci_core_feature_ims(struct vfio_pci_core_device *vdev, u32 flags,
 	struct vfio_device_feature_pci_ims ims;
 	int ret;
 
-	if (!pci_ims_supported(vdev->pdev))
+	if (!vfio_pci_ims_supported(vdev))
 		return -EOPNOTSUPP;
 
 	ret = vfio_check_feature(flags, argsz,
@@ -508,7 +515,7 @@ int vfio_pci_core_feature_ims_msgs(struct vfio_pci_core_device *vdev, u32 flags,
 	struct vfio_device_feature_pci_ims_msgs hdr;
 	int ret;
 
-	if (!pci_ims_supported(vdev->pdev))
+	if (!vfio_pci_ims_supported(vdev))
 		return -EOPNOTSUPP;
 
 	ret = vfio_check_feature(flags, argsz, VFIO_DEVICE_FEATURE_GET, sizeof(hdr));
@@ -578,7 +585,7 @@ int vfio_pci_core_feature_ims_msix(struct vfio_pci_core_device *vdev, u32 flags,
 	struct vfio_device_feature_pci_ims_msix msix;
 	int ret;
 
-	if (!vdev->pdev->msix_cap || !pci_ims_supported(vdev->pdev))
+	if (!vdev->pdev->msix_cap || !vfio_pci_ims_supported(vdev))
 		return -EOPNOTSUPP;
 
 	ret = vfio_check_feature(flags, argsz,
