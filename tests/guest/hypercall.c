@@ -1499,8 +1499,11 @@ static u32 grants_of_resume(void)
 static void suspend_refused(struct device *dev, u32 source, u32 announced)
 {
 	unsigned int virq = virq_of(dev, source);
+	struct slot msg = slot(dev, source);
 	int ret;
 
+	knob(IRTE_CONTROL_RID, dev->rid);
+	knob(IRTE_CONTROL_FAIL_INDEX, irte_index(&msg));
 	refuse(IRTE_KIND_PRESENT, 0, ENOSPC);
 	suspend_to_ram();
 	CHECK(seen(IRTE_CONTROL_ANNOUNCED) == announced - 1, "%u entries announced",
@@ -1535,12 +1538,6 @@ static void test_suspend(void)
 
 	/* What is refused has nobody to be told, so it is reported */
 	log = open_log();
-	{
-		struct slot msg = slot(dev, arg.source);
-
-		knob(IRTE_CONTROL_RID, dev->rid);
-		knob(IRTE_CONTROL_FAIL_INDEX, irte_index(&msg));
-	}
 	suspend_refused(dev, arg.source, announced);
 	CHECK(wait_for_log(log, "the hypervisor refuses the entry in use (-28)", ""),
 	      "the refusal was not reported");
