@@ -1167,14 +1167,21 @@ static void chained_fails(struct kunit *test)
 	unsigned int irq = irq_desc_get_irq(desc);
 	struct fake_snapshot *before = fake_snapshot(test, desc);
 
-	fake_fail(st, FAKE_STARTUP, FAKE_MSI, 1);
-	irq_set_chained_handler(irq, fake_flow);
-	KUNIT_EXPECT_FALSE(test, irqd_is_started(&desc->irq_data));
-	KUNIT_EXPECT_TRUE(test, irqd_irq_disabled(&desc->irq_data));
-	KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->vector, before->irq.vector);
-	KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->present, before->irq.present);
+	for (unsigned int attempt = 0; attempt < 2; attempt++) {
+		fake_fail(st, FAKE_STARTUP, FAKE_MSI, 1);
+		if (!attempt) {
+			irq_set_chained_handler(irq, fake_flow);
+		} else {
+			disable_irq(irq);
+			enable_irq(irq);
+		}
+		KUNIT_EXPECT_FALSE(test, irqd_is_started(&desc->irq_data));
+		KUNIT_EXPECT_TRUE(test, irqd_irq_disabled(&desc->irq_data));
+		KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->vector, before->irq.vector);
+		KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->present, before->irq.present);
+	}
 
-	/* The next attempt activates it again */
+	/* Each attempt activates it again */
 	disable_irq(irq);
 	enable_irq(irq);
 	KUNIT_EXPECT_TRUE(test, irqd_is_started(&desc->irq_data));

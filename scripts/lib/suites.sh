@@ -48,7 +48,7 @@ suite_nested-amd-novmm() { nested_suite nested-amd-novmm "intremap=on imstest=re
 # become active again after a reset, which Linux waits for if it is a fast one.
 suite_vfio() {
 	boot_suite vfio vtd-posting "intremap=on $IMS_ALLOWED imstest=vfio" \
-		-device pcie-root-port,id=rp,x-speed=5 -device pci-ims,bus=rp,pm=on \
+		-device pcie-root-port,id=rp,x-speed=5 -device pci-ims,bus=rp,pm=on,pin=on \
 		-device pcie-root-port,id=rp2,chassis=1,x-speed=5 -device pci-ims,bus=rp2,pm=on,pm-reset=on
 }
 # Its host loses no memory, and has what takes all entries of the remapping table

@@ -326,7 +326,7 @@ static int open_cdev(const char *bdf)
 }
 
 /* Return: 0, how many there could be if not all of them, or -errno */
-static long try_msix(int fd, u32 nr)
+static long try_irq(int fd, u32 index, u32 start, int eventfd)
 {
 	struct {
 		struct vfio_irq_set set;
@@ -334,14 +334,19 @@ static long try_msix(int fd, u32 nr)
 	} arg = {
 		.set.argsz = sizeof(arg),
 		.set.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
-		.set.index = VFIO_PCI_MSIX_IRQ_INDEX,
-		.set.start = nr - 1,
+		.set.index = index,
+		.set.start = start,
 		.set.count = 1,
-		.fd = -1,
+		.fd = eventfd,
 	};
 	int ret = ioctl(fd, VFIO_DEVICE_SET_IRQS, &arg);
 
 	return ret < 0 ? -errno : ret;
+}
+
+static long try_msix(int fd, u32 nr)
+{
+	return try_irq(fd, VFIO_PCI_MSIX_IRQ_INDEX, nr - 1, -1);
 }
 
 long take_entries(unsigned int first, u32 nr)
@@ -726,6 +731,38 @@ static off_t find_capability(const struct user *u, u8 id)
 	fail("capability %u is not there", id);
 }
 
+static int try_msix_flags(const struct user *u, u32 flags)
+{
+	struct {
+		struct vfio_device_feature hdr;
+		struct vfio_device_feature_pci_ims_msix msix;
+	} arg = {
+		.hdr.argsz = sizeof(arg),
+		.hdr.flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_IMS_MSIX,
+		.msix.flags = flags,
+	};
+
+	return ioctl(u->fd, VFIO_DEVICE_FEATURE, &arg) ? -errno : 0;
+}
+
+static void set_msix(const struct user *u, u32 flags)
+{
+	int ret = try_msix_flags(u, flags);
+
+	CHECK(!ret, "flags %u of MSI-X: %s", flags, strerror(-ret));
+}
+
+/* Bits of its capability that the device has set */
+static void check_msix(const struct user *u, u16 wanted)
+{
+	off_t pos = find_capability(u, PCI_CAP_ID_MSIX) + PCI_MSIX_FLAGS;
+	u16 ctrl;
+
+	CHECK(pread(u->fd, &ctrl, sizeof(ctrl), pos) == sizeof(ctrl), "cannot read");
+	ctrl &= PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL;
+	CHECK(ctrl == wanted, "MSI-X has flags %#x, should be %#x", ctrl, wanted);
+}
+
 static void set_power_state(const struct user *u, u16 state)
 {
 	off_t pos = find_capability(u, PCI_CAP_ID_PM) + PCI_PM_CTRL;
@@ -793,6 +830,7 @@ static void check_sleep(void (*enter)(const struct user *u), void (*leave)(const
 	fds[0] = use_interrupt(u, 1);
 	fds[1] = new_eventfd();
 	before = get_message(u, 0);
+	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE);
 
 	enter(u);
 	after = get_message(u, 0);
@@ -803,6 +841,7 @@ static void check_sleep(void (*enter)(const struct user *u), void (*leave)(const
 
 	leave(u);
 	enable(u);
+	check_msix(u, PCI_MSIX_FLAGS_ENABLE);
 	after = slot(u->dev, 0);
 	CHECK(after.addr_lo == before.addr_lo && after.data == before.data, "slot 0 was written");
 	write_slot(u->dev, 2, &new);
@@ -1153,38 +1192,6 @@ static void test_bypass_fails(void)
  */
 #define NR_VECTORS	4
 
-static int try_msix_flags(const struct user *u, u32 flags)
-{
-	struct {
-		struct vfio_device_feature hdr;
-		struct vfio_device_feature_pci_ims_msix msix;
-	} arg = {
-		.hdr.argsz = sizeof(arg),
-		.hdr.flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_IMS_MSIX,
-		.msix.flags = flags,
-	};
-
-	return ioctl(u->fd, VFIO_DEVICE_FEATURE, &arg) ? -errno : 0;
-}
-
-static void set_msix(const struct user *u, u32 flags)
-{
-	int ret = try_msix_flags(u, flags);
-
-	CHECK(!ret, "flags %u of MSI-X: %s", flags, strerror(-ret));
-}
-
-/* Bits of its capability that the device has set */
-static void check_msix(const struct user *u, u16 wanted)
-{
-	off_t pos = find_capability(u, PCI_CAP_ID_MSIX) + PCI_MSIX_FLAGS;
-	u16 ctrl;
-
-	CHECK(pread(u->fd, &ctrl, sizeof(ctrl), pos) == sizeof(ctrl), "cannot read");
-	ctrl &= PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL;
-	CHECK(ctrl == wanted, "MSI-X has flags %#x, should be %#x", ctrl, wanted);
-}
-
 static void write_entry(void *table, u32 i, const struct slot *msg)
 {
 	mmio_write(table, i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_LOWER_ADDR, msg->addr_lo);
@@ -1276,6 +1283,70 @@ static void test_msix_table(void)
 	ret = try_msix_flags(u, VFIO_PCI_IMS_MSIX_ENABLE);
 	CHECK(ret == -EBUSY, "MSI-X is VFIO's: %s", ret ? strerror(-ret) : "done");
 	munmap(table, PCI_IMS_MSIX_SIZE);
+	close_user(u);
+}
+
+/* DisINTx of the device, which is not what VFIO shows */
+static void check_intx(const struct user *u, bool disabled)
+{
+	char path[64];
+	u16 cmd;
+	int fd;
+
+	snprintf(path, sizeof(path), PCI "/devices/%s/config", u->dev->bdf);
+	fd = open(path, O_RDONLY);
+	CHECK(fd >= 0 && pread(fd, &cmd, sizeof(cmd), PCI_COMMAND) == sizeof(cmd), "cannot read");
+	close(fd);
+	CHECK(!!(cmd & PCI_COMMAND_INTX_DISABLE) == disabled, "INTx is %s",
+	      disabled ? "enabled" : "disabled");
+}
+
+static void write_command(const struct user *u, u16 cmd)
+{
+	off_t pos = region(u, VFIO_PCI_CONFIG_REGION_INDEX).offset + PCI_COMMAND;
+
+	CHECK(pwrite(u->fd, &cmd, sizeof(cmd), pos) == sizeof(cmd), "cannot write the command");
+}
+
+/* INTx is off while the user has the table, and what it was afterwards */
+static void test_msix_intx(void)
+{
+	struct vfio_irq_set none = {
+		.argsz = sizeof(none),
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_INTX_IRQ_INDEX,
+	};
+	struct user *u = open_user(3);
+	int fd = new_eventfd();
+	long ret;
+
+	ret = try_irq(u->fd, VFIO_PCI_INTX_IRQ_INDEX, 0, fd);
+	CHECK(!ret, "INTx: %s", strerror(-ret));
+	ret = try_msix_flags(u, VFIO_PCI_IMS_MSIX_ENABLE);
+	CHECK(ret == -EBUSY, "INTx is in use: %s", ret ? strerror(-ret) : "done");
+	check_msix(u, 0);
+	check_intx(u, false);
+	CHECK(!ioctl(u->fd, VFIO_DEVICE_SET_IRQS, &none), "INTx: %s", strerror(errno));
+
+	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE);
+	check_intx(u, true);
+	ret = try_irq(u->fd, VFIO_PCI_INTX_IRQ_INDEX, 0, fd);
+	CHECK(ret == -EINVAL, "INTx with MSI-X: %s", ret ? strerror(-ret) : "done");
+	ret = reset_function(u);
+	CHECK(!ret, "reset: %s", strerror(-ret));
+	check_msix(u, PCI_MSIX_FLAGS_ENABLE);
+	check_intx(u, true);
+	set_msix(u, 0);
+	check_intx(u, false);
+
+	/* What the user has turned off stays off */
+	write_command(u, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
+	check_intx(u, true);
+	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE);
+	set_msix(u, 0);
+	check_intx(u, true);
+	write_command(u, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	check_intx(u, false);
 	close_user(u);
 }
 
@@ -1379,6 +1450,7 @@ static const struct test vfio_tests[] = {
 	{ "bypass",		test_bypass },
 	{ "bypass_fails",	test_bypass_fails },
 	{ "msix_table",		test_msix_table },
+	{ "msix_intx",		test_msix_intx },
 	{ "msix_reset",		test_msix_reset },
 	{ "msix_hot_reset",	test_msix_hot_reset },
 	{ "msix_d3_reset",	test_msix_d3_reset },

@@ -77,6 +77,7 @@ struct PCIIMSState {
     uint32_t nvfs;
     bool pm;
     bool pm_reset;
+    bool pin;
     uint32_t invalid;
     uint32_t resets;
 
@@ -815,6 +816,7 @@ static void pci_ims_inherit_properties(PCIIMSState *s)
     s->nvfs = 0;
     s->pm = false;
     s->pm_reset = false;
+    s->pin = false;
 }
 
 /* The virtual functions are the next functions of the same slot: no ARI. */
@@ -905,6 +907,9 @@ static void pci_ims_realize(PCIDevice *pdev, Error **errp)
     } else if (!pci_ims_check_properties(s, errp)) {
         return;
     }
+    if (s->pin) {
+        pci_config_set_interrupt_pin(pdev->config, 1);
+    }
     if (pcie_endpoint_cap_init(pdev, 0) < 0) {
         error_setg(errp, "no room for the PCI Express capability");
         return;
@@ -959,6 +964,7 @@ static const Property pci_ims_properties[] = {
     DEFINE_PROP_UINT32("vfs", PCIIMSState, nvfs, 0),
     DEFINE_PROP_BOOL("pm", PCIIMSState, pm, false),
     DEFINE_PROP_BOOL("pm-reset", PCIIMSState, pm_reset, false),
+    DEFINE_PROP_BOOL("pin", PCIIMSState, pin, false),
 };
 
 static const VMStateDescription pci_ims_vmstate = {

@@ -420,6 +420,7 @@ bool vfio_ims_has_msix(VFIOPCIDevice *vdev)
 
 void vfio_ims_set_msix(VFIOPCIDevice *vdev)
 {
+    VFIOIMS *ims = vdev->ims;
     uint8_t *pos = vdev->pdev.config + vdev->pdev.msix_cap + PCI_MSIX_FLAGS;
     uint16_t ctrl = pci_get_word(pos);
     uint32_t flags = 0;
@@ -429,13 +430,17 @@ void vfio_ims_set_msix(VFIOPCIDevice *vdev)
         flags = VFIO_PCI_IMS_MSIX_ENABLE;
         flags |= ctrl & PCI_MSIX_FLAGS_MASKALL ? VFIO_PCI_IMS_MSIX_MASK : 0;
     }
-    ret = vfio_ims_feature_msix(vdev->ims, flags);
-    if (ret) {
-        /* A write cannot fail: the guest can see it when it reads that back */
-        pci_set_word(pos, ctrl & ~PCI_MSIX_FLAGS_ENABLE);
-        error_report("%s: cannot enable MSI-X: %s", vdev->vbasedev.name,
-                     strerror(-ret));
+    ret = vfio_ims_feature_msix(ims, flags);
+    if (!ret) {
+        return;
     }
+    error_report("%s: MSI-X stays as it is: %s", vdev->vbasedev.name,
+                 strerror(-ret));
+    /* A write cannot fail: the guest can see it when it reads that back */
+    ctrl &= ~(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+    ctrl |= ims->msix_flags & VFIO_PCI_IMS_MSIX_ENABLE ? PCI_MSIX_FLAGS_ENABLE : 0;
+    ctrl |= ims->msix_flags & VFIO_PCI_IMS_MSIX_MASK ? PCI_MSIX_FLAGS_MASKALL : 0;
+    pci_set_word(pos, ctrl);
 }
 
 void vfio_ims_msix_disabled(VFIOPCIDevice *vdev)

@@ -361,7 +361,7 @@ static bool vfio_pci_ims_msix_enabled(struct vfio_pci_core_device *vdev)
 	return vdev->irq_type == VFIO_PCI_IMS_IRQ_INDEX;
 }
 
-/* A reset and a change of the power state restore what is enabled, so they are kept out */
+/* A reset and a change of the power state by VFIO restore what is enabled: keep them out */
 static int vfio_pci_ims_msix_enable(struct vfio_pci_core_device *vdev, bool maskall)
 {
 	int ret;
@@ -383,8 +383,8 @@ static void vfio_pci_ims_msix_disable(struct vfio_pci_core_device *vdev)
 
 	scoped_guard(rwsem_write, &vdev->memory_lock) {
 		pci_disable_msix_user(vdev->pdev);
-		/* That has cleared DisINTx, see vfio_msi_disable() */
-		if (vdev->nointx)
+		/* That has cleared DisINTx */
+		if (vdev->nointx || (vdev->pci_2_3 && vdev->virq_disabled))
 			pci_intx(vdev->pdev, 0);
 	}
 	vdev->irq_type = VFIO_PCI_NUM_IRQS;
