@@ -1205,8 +1205,8 @@ static void test_slow(void)
 	     count, late, calls, SLOW * 1000);
 	CHECK(calls > 5, "only %u calls", calls);
 	CHECK(worst < SLOW, "an interrupt took %.0f ms", worst * 1000);
-	/* Few things wait for all CPUs, for other reasons */
-	CHECK(late <= calls / 8 + 1, "%u of %u were late", late, count);
+	/* On a busy machine some are for other reasons, with a lock it is one for each call */
+	CHECK(late <= calls / 3 + 1, "%u of %u were late", late, count);
 	CHECK(count > 2 * calls, "only %u interrupts", count);
 	check_device(dev);
 }
