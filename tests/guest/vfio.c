@@ -109,13 +109,17 @@ static void *map_region(const struct user *u, unsigned int bar)
 	return map;
 }
 
+static void write_command(const struct user *u, u16 cmd)
+{
+	off_t pos = region(u, VFIO_PCI_CONFIG_REGION_INDEX).offset + PCI_COMMAND;
+
+	CHECK(pwrite(u->fd, &cmd, sizeof(cmd), pos) == sizeof(cmd), "cannot write the command");
+}
+
 /* Memory and messages */
 static void enable(const struct user *u)
 {
-	off_t pos = region(u, VFIO_PCI_CONFIG_REGION_INDEX).offset + PCI_COMMAND;
-	u16 cmd = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-
-	CHECK(pwrite(u->fd, &cmd, sizeof(cmd), pos) == sizeof(cmd), "cannot write the command");
+	write_command(u, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
 static struct user *open_user(unsigned int nr)
@@ -1301,13 +1305,6 @@ static void check_intx(const struct user *u, bool disabled)
 	      disabled ? "enabled" : "disabled");
 }
 
-static void write_command(const struct user *u, u16 cmd)
-{
-	off_t pos = region(u, VFIO_PCI_CONFIG_REGION_INDEX).offset + PCI_COMMAND;
-
-	CHECK(pwrite(u->fd, &cmd, sizeof(cmd), pos) == sizeof(cmd), "cannot write the command");
-}
-
 /* INTx is off while the user has the table, and what it was afterwards */
 static void test_msix_intx(void)
 {
@@ -1345,7 +1342,7 @@ static void test_msix_intx(void)
 	set_msix(u, VFIO_PCI_IMS_MSIX_ENABLE);
 	set_msix(u, 0);
 	check_intx(u, true);
-	write_command(u, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	enable(u);
 	check_intx(u, false);
 	close_user(u);
 }
