@@ -12,7 +12,7 @@ SPLATS='\bWARNING:|\bBUG\b|cut here|Oops|KASAN|UBSAN|Call Trace|Kernel panic|gen
 guest_image() {
 	local program busybox=$TOOLS/bin/busybox
 	local -a files=("$TESTS"/guest/{Makefile,*.c,*.h} "$TESTS"/driver/*.h "$TESTS"/qemu/*.h)
-	files+=("${GUEST_UAPI:-$IMAGE/uapi}"/linux/*.h)
+	files+=("${GUEST_UAPI:-$IMAGE/uapi}"/*/*.h)
 	program=$CACHE/initrd-program-$({ gcc --version; cat "${files[@]}"; } | hash12)
 	kept "$program" || must guest 300 "building the guest program" guest_program "$program"
 	INITRD=$CACHE/initrd-$({ cat "$program" "$busybox" "$TESTS/guest/init"; guest_modules | xargs -d '\n' cat; } | hash12).gz
@@ -143,6 +143,8 @@ IMS_ALLOWED=vfio_pci_core.ims_max_irqs=2048
 nested_boot() {
 	local inner="${*:4}" host="intremap=on tsc=reliable kvm.halt_poll_ns=0 printk.devkmsg=on ${HOST_PARAMETERS:-} imstest=host guest=\"${3// /,}\""
 	if [[ $inner == *pass=* ]]; then host+=" $IMS_ALLOWED"; fi
+	# What the host does for its part, too: it kills the guest
+	if [[ $LONG ]]; then host+=" imstest_long=1"; fi
 	if [[ $inner ]]; then host+=" qemu=\"${inner// /;}\""; fi
 	boot "$1" "$2" "${HOST_UNIT:-nested}" "$host" -chardev "file,id=guest,path=$LOGS/$1.guest" \
 		-device "isa-serial,chardev=guest,iobase=0x3e8,irq=7" "${HOST_DEVICES[@]}"

@@ -179,7 +179,8 @@ driver_build() {
 # uapi_headers BUILD OUT: what the guest program is compiled with
 uapi_headers() {
 	kernel_make "$1" headers
-	install -D -m 644 -t "$2/uapi/linux" "$1"/usr/include/linux/{stddef,vfio}.h
+	install -D -m 644 -t "$2/uapi/linux" "$1"/usr/include/linux/{bits,kvm,stddef,vfio}.h
+	install -D -m 644 -t "$2/uapi/asm" "$1"/usr/include/asm/kvm.h
 }
 
 # doc_code RST FOLDER: each code block with a name becomes NAME.c there

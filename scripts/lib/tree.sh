@@ -41,13 +41,20 @@ tree_apply() {
 	git -C "$dir" worktree remove --force "$work"
 }
 
-# A patch of the series is a mail, a mutant is a plain difference
+# A patch of the series is a mail; a mutant is a plain difference, or says which of them it
+# takes out again
 tree_apply_one() {
+	local reverts
 	if [[ $(head -c 5 "$2") == "From " ]]; then
 		git -C "$1" am --committer-date-is-author-date "$2"
-	else
-		git -C "$1" apply --index "$2" && git -C "$1" commit -q -m "${2##*/}"
+		return
 	fi
+	reverts=$(sed -n 's/^Reverts: *//p' "$2")
+	if [[ $reverts ]]; then
+		git -C "$1" apply --3way --reverse "$TOP"/patches/[0-9]*-"$reverts".patch
+	else
+		git -C "$1" apply --index "$2"
+	fi && git -C "$1" commit -q -m "${2##*/}"
 }
 
 tree_name() { git -C "$1" log -1 --format=%s base 2>/dev/null || echo "your tree"; }

@@ -6,7 +6,9 @@
  * told by a test program (ims_test.h), and counts what arrives. The program
  * triggers the interrupts itself: it maps the device's registers.
  */
+#include <linux/amd-iommu.h>
 #include <linux/cleanup.h>
+#include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
@@ -108,6 +110,7 @@ struct ims_dev {
  * @unexpected:	Calls of the handler that should not have been, since the file
  *		was opened
  * @writes:	Writes to the context of a queue since the allocation
+ * @amd:	What AMD's unit knows it by since it was posted, NULL: it was not
  * @name:	Name in /proc/interrupts
  *
  * It lives until the driver is unbound and the file is closed, so that a handler
@@ -123,6 +126,7 @@ struct ims_source {
 	u64		received[IMS_TEST_CPUS];
 	u64		unexpected;
 	u32		writes;
+	void		*amd;
 	char		name[32];
 };
 
@@ -515,7 +519,7 @@ static int ims_test_post_vtd(struct ims_dev *ims, unsigned int virq,
 	return irq_set_vcpu_affinity(virq, arg->vector ? &pi_data : NULL);
 }
 
-static int ims_test_post_amd(struct ims_dev *ims, unsigned int virq,
+static int ims_test_post_amd(struct ims_dev *ims, struct ims_source *src,
 			     const struct ims_test_post *arg)
 {
 	struct amd_iommu_pi_data pi_data = {
@@ -527,9 +531,14 @@ static int ims_test_post_amd(struct ims_dev *ims, unsigned int virq,
 	int ret;
 
 	if (!arg->vector)
-		return irq_set_vcpu_affinity(virq, NULL);
+		return irq_set_vcpu_affinity(src->virq, NULL);
 	ret = ims_test_give_to_guest(ims);
-	return ret ? : irq_set_vcpu_affinity(virq, &pi_data);
+	if (ret)
+		return ret;
+	ret = irq_set_vcpu_affinity(src->virq, &pi_data);
+	if (!ret)
+		src->amd = pi_data.ir_data;
+	return ret;
 }
 
 static int ims_test_post(struct ims_dev *ims, const struct ims_test_post *arg)
@@ -545,8 +554,28 @@ static int ims_test_post(struct ims_dev *ims, const struct ims_test_post *arg)
 	if (irq_has_chip(src->virq, "INTEL-IR"))
 		return ims_test_post_vtd(ims, src->virq, arg);
 	if (irq_has_chip(src->virq, "AMD-IR"))
-		return ims_test_post_amd(ims, src->virq, arg);
+		return ims_test_post_amd(ims, src, arg);
 	return -EOPNOTSUPP;
+}
+
+/* Unlike IMS_TEST_POST it does not take the lock of the interrupt's descriptor */
+static int ims_test_guest_mode(struct ims_source *src, bool on)
+{
+	if (!src || !src->amd)
+		return -ENOENT;
+	return on ? amd_iommu_activate_guest_mode(src->amd, -1, false) :
+		    amd_iommu_deactivate_guest_mode(src->amd);
+}
+
+static int ims_test_move(struct ims_source *src, int cpu)
+{
+	if (!src)
+		return -ENOENT;
+	if (cpu == IMS_TEST_ALL_CPUS)
+		return irq_set_affinity(src->virq, cpu_online_mask);
+	if (cpu < 0 || cpu >= nr_cpu_ids || !cpu_possible(cpu))
+		return -EDOM;
+	return irq_set_affinity(src->virq, cpumask_of(cpu));
 }
 
 /* VT-d posts to the descriptor, AMD to the IRR of the virtual APIC */
@@ -987,6 +1016,8 @@ union ims_test_arg {
 	struct ims_test_queue	queue;
 	struct ims_test_post	post;
 	struct ims_test_posted	posted;
+	struct ims_test_guest_mode guest_mode;
+	struct ims_test_move	move;
 	u32			nvec;
 };
 
@@ -1047,6 +1078,11 @@ static int ims_test_call(struct ims_dev *ims, unsigned int cmd, union ims_test_a
 		return ims_test_post(ims, &arg->post);
 	case IMS_TEST_POSTED:
 		return ims_test_posted(ims, &arg->posted);
+	case IMS_TEST_GUEST_MODE:
+		return ims_test_guest_mode(ims_test_find(ims, arg->guest_mode.source),
+					   arg->guest_mode.on);
+	case IMS_TEST_MOVE:
+		return ims_test_move(ims_test_find(ims, arg->move.source), arg->move.cpu);
 	default:
 		return -ENOTTY;
 	}

@@ -206,6 +206,26 @@ struct ims_test_posted {
 	__u32	pad;
 };
 
+/**
+ * struct ims_test_guest_mode - What KVM does while the interrupt is posted, on AMD
+ * @source:	Number of the source. It has to have been posted once.
+ * @on:		1: post it, 0: the host gets it
+ */
+struct ims_test_guest_mode {
+	__u32	source;
+	__u32	on;
+};
+
+/**
+ * struct ims_test_move - irq_set_affinity()
+ * @source:	Number of the source
+ * @cpu:	CPU, or IMS_TEST_ALL_CPUS
+ */
+struct ims_test_move {
+	__u32	source;
+	__s32	cpu;
+};
+
 #define IMS_TEST_MAGIC		0xb7
 
 /* Create and remove the IMS domain */
@@ -245,5 +265,9 @@ struct ims_test_posted {
 /* Post an interrupt to a vCPU, as KVM does, and see what has arrived there */
 #define IMS_TEST_POST		_IOW(IMS_TEST_MAGIC, 15, struct ims_test_post)
 #define IMS_TEST_POSTED		_IOWR(IMS_TEST_MAGIC, 16, struct ims_test_posted)
+#define IMS_TEST_GUEST_MODE	_IOW(IMS_TEST_MAGIC, 17, struct ims_test_guest_mode)
+
+/* Move an interrupt as a driver can, a managed one, too */
+#define IMS_TEST_MOVE		_IOW(IMS_TEST_MAGIC, 18, struct ims_test_move)
 
 #endif /* IMS_TEST_H */

@@ -759,7 +759,7 @@ static void test_undo_fails(void)
 /*
  * Interrupts that are posted to a vCPU
  */
-static int post(const struct device *dev, u32 source, u32 vcpu, u32 vector)
+int post(const struct device *dev, u32 source, u32 vcpu, u32 vector)
 {
 	struct ims_test_post arg = { .source = source, .vcpu = vcpu, .vector = vector };
 
@@ -1430,7 +1430,7 @@ static void test_posted_offline(void)
 }
 
 /* A managed interrupt has a vector on any CPU of its mask, and moves to one when its own goes */
-static u32 alloc_managed(const struct device *dev)
+u32 alloc_managed(const struct device *dev)
 {
 	struct ims_test_alloc arg = { .cpu = IMS_TEST_ALL_CPUS, .managed = 1 };
 	int ret = call(dev, IMS_TEST_ALLOC, &arg);
@@ -1744,6 +1744,11 @@ static const struct test vtd_tests[] = {
 	{ "vectors_full",	test_vectors_full },
 	{ "table_full",		test_table_full_vtd, .long_only = true },
 	{ "no_vector",		test_no_vector },
+	{ "no_vector_data",	test_no_vector_data },
+	{ "parent_startup_fails", test_parent_startup_fails },
+	{ "pin_without_message", test_pin_without_message },
+	{ "managed_moves",	test_managed_moves },
+	{ "time_out",		test_time_out },
 	{ "leaks",		test_leaks },
 };
 
@@ -1796,6 +1801,12 @@ static const struct test amd_tests[] = {
 	{ "vectors_full",	test_vectors_full },
 	{ "no_vector",		test_no_vector },
 	{ "table_full",		test_table_full_amd },
+	{ "no_vector_data",	test_no_vector_data },
+	{ "parent_startup_fails", test_parent_startup_fails },
+	{ "pin_without_message", test_pin_without_message },
+	{ "managed_moves",	test_managed_moves },
+	{ "unanswered",		test_unanswered },
+	{ "guest_mode",		test_guest_mode },
 	{ "leaks",		test_leaks },
 };
 

@@ -35,8 +35,6 @@
 /* Not in errno.h: the hypervisor does not know the call */
 #define KVM_ENOSYS	1000
 
-/* A pin that no device uses */
-#define FREE_IRQ	7
 /* Another one, whose affinity nobody sets */
 #define SLOW_IRQ	6
 /* That of the serial port for the results */
@@ -103,7 +101,7 @@ void open_control(void)
 	refuse_nothing();
 }
 
-static int open_calls(void)
+int open_calls(void)
 {
 	int fd = open("/dev/irte_call", O_RDWR);
 
@@ -119,13 +117,12 @@ static long hypercall(int fd, u64 a0, u64 a1, u64 a2, u64 a3)
 	return call.ret;
 }
 
-/* Return: 0 or -errno */
-static int request_pin(int fd, u32 irq)
+int request_pin(int fd, u32 irq)
 {
 	return ioctl(fd, IRTE_CALL_REQUEST, &irq) ? -errno : 0;
 }
 
-static void release_pin(int fd, u32 irq)
+void release_pin(int fd, u32 irq)
 {
 	CHECK(!ioctl(fd, IRTE_CALL_RELEASE, &irq), "releasing interrupt %u: %s", irq,
 	      strerror(errno));

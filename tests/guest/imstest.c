@@ -86,6 +86,8 @@ int main(int argc, char **argv)
 		return run_without(only);
 	if (!strcmp(set, "vfio"))
 		return run_vfio(only);
+	if (!strcmp(set, "avic"))
+		return run_avic(only);
 	if (!strcmp(set, "passed"))
 		return run_passed(only);
 	if (!strcmp(set, "passed-demo") && !only)

@@ -418,6 +418,21 @@ void fail_next(long points, long times);
 void fail_none(void);
 /* The @nth operation of this task fails, 0: none */
 void arm(unsigned int nth);
+/* One that the kernel manages, on any of the CPUs. Return: its number. */
+u32 alloc_managed(const struct device *dev);
+/* Post it to a vCPU, @vector 0: back to the host. Return: 0 or -errno. */
+int post(const struct device *dev, u32 source, u32 vcpu, u32 vector);
+
+/*
+ * Failures that nothing in the bench causes (forced.c)
+ */
+void test_no_vector_data(void);
+void test_parent_startup_fails(void);
+void test_pin_without_message(void);
+void test_managed_moves(void);
+void test_time_out(void);
+void test_unanswered(void);
+void test_guest_mode(void);
 
 /*
  * The device irte-control: what the hypervisor does, and what it has seen (hypercall.c)
@@ -428,6 +443,13 @@ u32 seen(unsigned int reg);
 /* The next @nth-th call of these @kinds is refused */
 void refuse(u32 kinds, u32 nth, int err);
 void refuse_nothing(void);
+
+/* Pins of the I/O APIC, by the driver irte_call, and one that no device uses */
+#define FREE_IRQ	7
+int open_calls(void);
+/* Return: 0 or -errno */
+int request_pin(int fd, u32 irq);
+void release_pin(int fd, u32 irq);
 
 /* An interrupt whose line in /proc/interrupts has this in it, 0: there is none */
 unsigned int find_interrupt(const char *name);
@@ -443,6 +465,33 @@ void check_serial(void);
 /*
  * Interrupts of vfio-pci (vfio.c)
  */
+
+/**
+ * struct user - A device that belongs to this program
+ * @dev:	The device, its registers and slots are mapped from @fd
+ * @container:	The container
+ * @group:	The IOMMU group
+ * @fd:		The device file
+ */
+struct user {
+	struct device	*dev;
+	int		container;
+	int		group;
+	int		fd;
+};
+
+/* Device @nr, driven by vfio-pci */
+struct user *open_user(unsigned int nr);
+void close_user(struct user *u);
+/* So many interrupts for its store */
+void set_size(const struct user *u, u32 size);
+/* Assigned, with its message in the slot and not masked. Return: its eventfd. */
+int use_interrupt(const struct user *u, u32 index);
+struct slot get_message(const struct user *u, u32 index);
+void raise_one(const struct user *u, u32 index);
+/* It arrives */
+void check_event(const struct user *u, u32 index, int fd);
+
 int probe_unsafe(unsigned int nr);
 /* All that this machine has left, by means of device @nr. Return: how many, or -errno. */
 long take_vectors(unsigned int nr);
@@ -477,6 +526,7 @@ int run_hypercall_demo(void);
 int run_beside(void);
 void test_beside(void);
 int run_vfio(const char *only);
+int run_avic(const char *only);
 int run_passed(const char *only);
 int run_passed_amd(const char *only);
 int run_passed_port(const char *only);

@@ -46,20 +46,6 @@
 #define NOT_PRESENT	0x22
 #define SOURCE_ID	0x26
 
-/**
- * struct user - A device that belongs to this program
- * @dev:	The device, its registers and slots are mapped from @fd
- * @container:	The container
- * @group:	The IOMMU group
- * @fd:		The device file
- */
-struct user {
-	struct device	*dev;
-	int		container;
-	int		group;
-	int		fd;
-};
-
 static void bind_vfio(const char *bdf)
 {
 	write_file("vfio-pci", PCI "/devices/%s/driver_override", bdf);
@@ -122,7 +108,7 @@ static void enable(const struct user *u)
 	write_command(u, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
-static struct user *open_user(unsigned int nr)
+struct user *open_user(unsigned int nr)
 {
 	struct user *u = calloc(1, sizeof(*u));
 	char path[64], bdf[16];
@@ -149,7 +135,7 @@ static struct user *open_user(unsigned int nr)
 	return u;
 }
 
-static void close_user(struct user *u)
+void close_user(struct user *u)
 {
 	munmap(u->dev->regs, PCI_IMS_REGS_SIZE);
 	munmap(u->dev->slots, PCI_IMS_MAX_SLOTS * PCI_IMS_SLOT_SIZE);
@@ -196,7 +182,7 @@ static void check_size(const struct user *u, u32 size, u32 max)
 	      ims.size, ims.max_size, size, max, strerror(-ret));
 }
 
-static void set_size(const struct user *u, u32 size)
+void set_size(const struct user *u, u32 size)
 {
 	int ret = try_size(u, size);
 
@@ -227,7 +213,7 @@ static void set_eventfd(const struct user *u, u32 index, int fd)
 	CHECK(!ret, "eventfd %d for interrupt %u: %s", fd, index, strerror(-ret));
 }
 
-static struct slot get_message(const struct user *u, u32 index)
+struct slot get_message(const struct user *u, u32 index)
 {
 	struct {
 		struct vfio_device_feature hdr;
@@ -264,8 +250,7 @@ static u64 events(int fd)
 	return read(fd, &value, sizeof(value)) == sizeof(value) ? value : 0;
 }
 
-/* Assigned, with its message in the slot and not masked */
-static int use_interrupt(const struct user *u, u32 index)
+int use_interrupt(const struct user *u, u32 index)
 {
 	int fd = new_eventfd();
 	struct slot msg;
@@ -379,12 +364,12 @@ unsigned int give_entries(void)
 	return i;
 }
 
-static void raise_one(const struct user *u, u32 index)
+void raise_one(const struct user *u, u32 index)
 {
 	trigger(u->dev, index, 1, 1, PCI_IMS_GO_RAW);
 }
 
-static void check_event(const struct user *u, u32 index, int fd)
+void check_event(const struct user *u, u32 index, int fd)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	u64 value;

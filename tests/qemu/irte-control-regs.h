@@ -36,6 +36,11 @@
 #define IRTE_CONTROL_SCRATCH	0x18
 /* Requester id that the entries behind ANNOUNCED_RID belong to */
 #define IRTE_CONTROL_RID	0x1c
+/*
+ * The unit leaves so many waits for the completion of its commands unanswered, from now on;
+ * it counts down
+ */
+#define IRTE_CONTROL_UNANSWERED	0x20
 
 #define IRTE_KIND_PRESENT	0x1	/* UPDATE with a present entry */
 #define IRTE_KIND_RELEASE	0x2	/* UPDATE with an entry that is not present */

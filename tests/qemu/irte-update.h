@@ -72,4 +72,7 @@ void irte_update_guest_message(X86IOMMUState *iommu, uint16_t rid,
 bool irte_update_inhibit(Error **errp);
 void irte_update_uninhibit(void);
 
+/* Whether the unit leaves this wait for the completion of commands unanswered */
+bool irte_control_unanswered(void);
+
 #endif

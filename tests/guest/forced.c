@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * imstest: failures that nothing in the bench causes
+ *
+ * A parent domain without a vector, one that cannot compose a message and one that cannot be
+ * started up: the driver fail_call has a function of the kernel fail. A unit that does not
+ * answer: the device irte-control has it do so. And what a driver or KVM does with an
+ * interrupt at a bad moment.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../driver/fail_call.h"
+#include "../qemu/irte-control-regs.h"
+#include "imstest.h"
+
+#define VECTORS		2u
+
+static int open_fail_call(void)
+{
+	int fd = open("/dev/fail_call", O_RDWR | O_CLOEXEC);
+
+	CHECK(fd >= 0, "cannot open /dev/fail_call: %s", strerror(errno));
+	return fd;
+}
+
+/* The next call of that function by this task returns @ret */
+static void fail_call(int fd, const char *name, long ret)
+{
+	struct fail_call call = { .ret = ret };
+
+	strncpy(call.name, name, sizeof(call.name) - 1);
+	CHECK(!ioctl(fd, FAIL_CALL_NEXT, &call), "%s() cannot fail: %s", name, strerror(errno));
+}
+
+static void check_called(int fd, const char *name)
+{
+	CHECK(ioctl(fd, FAIL_CALL_NONE) == 1, "%s() was not called", name);
+}
+
+/* Without one the entry is not set up: it is given back, too */
+void test_no_vector_data(void)
+{
+	struct device *dev = open_device(0);
+	struct resources before;
+	u32 nr = VECTORS, none = 0;
+	int fd = open_fail_call(), ret;
+
+	CHECK(!call(dev, IMS_TEST_MSIX, &nr) && !call(dev, IMS_TEST_MSIX, &none), "MSI-X does not work");
+	before = resources();
+	fail_call(fd, "irqd_cfg", 0);
+	ret = call(dev, IMS_TEST_MSIX, &nr);
+	check_called(fd, "irqd_cfg");
+	CHECK(ret == -EINVAL, "allocating an interrupt without a vector: %s, wanted EINVAL",
+	      strerror(-ret));
+	check_resources(&before);
+	use_msix(dev, VECTORS);
+	one_interrupt(dev, MSIX(0), ANY);
+	check_device(dev);
+}
+
+static void set_startup_parent(int fd, unsigned int virq, bool on)
+{
+	struct fail_call_flags flags = { .virq = virq, .startup_parent = on };
+
+	CHECK(!ioctl(fd, FAIL_CALL_FLAGS, &flags), "interrupt %u has no MSI domain: %s", virq,
+	      strerror(errno));
+}
+
+/* The request fails, and the device cannot send what nobody has set up */
+void test_parent_startup_fails(void)
+{
+	struct device *dev = open_device(0);
+	struct state before;
+	int fd = open_fail_call(), ret;
+	unsigned int virq;
+
+	map_msix(dev);
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	release(dev, MSIX(0));
+	get_state(dev, MSIX(0), &before);
+	CHECK(before.msg.ctrl & 1, "the entry is not masked, and nobody has requested it");
+
+	set_startup_parent(fd, virq, true);
+	fail_call(fd, "irq_chip_startup_parent", -EIO);
+	ret = call_source(dev, IMS_TEST_REQUEST, MSIX(0));
+	set_startup_parent(fd, virq, false);
+	check_called(fd, "irq_chip_startup_parent");
+	CHECK(ret == -EIO, "a request whose parent cannot be started up: %s, wanted EIO",
+	      strerror(-ret));
+	CHECK(message(dev, MSIX(0)).ctrl & 1, "the request has failed, and the entry is not masked");
+	check_state(dev, MSIX(0), &before, "request");
+
+	request(dev, MSIX(0));
+	one_interrupt(dev, MSIX(0), ANY);
+	check_device(dev);
+}
+
+/* A pin of the I/O APIC has its message from the parent */
+void test_pin_without_message(void)
+{
+	struct resources before;
+	int fd = open_fail_call(), calls = open_calls(), ret;
+	unsigned int cpu;
+
+	CHECK(!request_pin(calls, FREE_IRQ), "the pin cannot be requested");
+	release_pin(calls, FREE_IRQ);
+	before = resources();
+	fail_call(fd, "irq_chip_compose_msi_msg", -ENOSYS);
+	ret = request_pin(calls, FREE_IRQ);
+	check_called(fd, "irq_chip_compose_msi_msg");
+	CHECK(ret == -ENOSYS, "a request without a message: %s, wanted ENOSYS", strerror(-ret));
+	check_resources(&before);
+
+	CHECK(!request_pin(calls, FREE_IRQ), "the pin cannot be requested once more");
+	cpu = irq_is_on(FREE_IRQ, 0);
+	fail_call(fd, "irq_chip_can_compose_msi_msg", 0);
+	ret = try_affinity(FREE_IRQ, cpu);
+	check_called(fd, "irq_chip_can_compose_msi_msg");
+	CHECK(ret == -ENOSYS, "a move without a message: %s, wanted ENOSYS", strerror(-ret));
+	CHECK(irq_is_on(FREE_IRQ, !cpu), "the move has failed, and interrupt %u was moved", FREE_IRQ);
+	set_affinity(FREE_IRQ, cpu);
+	CHECK(WAIT(PATIENCE, irq_is_on(FREE_IRQ, cpu)), "interrupt %u is not moved", FREE_IRQ);
+	CHECK(WAIT(PATIENCE, move_done(FREE_IRQ)), "the move does not end");
+	release_pin(calls, FREE_IRQ);
+	check_resources(&before);
+}
+
+/*
+ * A managed interrupt that its driver moves on while the vector of the last move is not given
+ * back yet: the move waits, and no vector is lost. The mask that it had last is what it can be
+ * moved to, so it is widened first.
+ */
+#define MANAGED_MOVES	50
+
+static void move_managed(const struct device *dev, u32 source, int cpu)
+{
+	struct ims_test_move arg = { .source = source, .cpu = cpu };
+	int ret = call(dev, IMS_TEST_MOVE, &arg);
+
+	CHECK(!ret, "moving a managed interrupt to CPU %d: %s", cpu, strerror(-ret));
+}
+
+void test_managed_moves(void)
+{
+	struct device *dev = open_device(0);
+	unsigned int virq, cpu, i, waited = 0;
+	struct resources before;
+	u32 source;
+
+	create_domain(dev, dev->nslots);
+	free_slot(dev, alloc_managed(dev));
+	before = resources();
+	source = alloc_managed(dev);
+	virq = virq_of(dev, source);
+	request(dev, source);
+	cpu = irq_is_on(virq, 0);
+
+	/* Twice in a row: there and back */
+	for (i = 0; i < 2 * MANAGED_MOVES; i++, cpu = !cpu) {
+		if (!(i % 2)) {
+			CHECK(WAIT(PATIENCE, irq_is_on(virq, !cpu)), "interrupt %u is not moved", virq);
+			end_move(dev, source);
+		}
+		move_managed(dev, source, IMS_TEST_ALL_CPUS);
+		move_managed(dev, source, cpu);
+		waited += !irq_is_on(virq, cpu);
+	}
+	CHECK(waited, "no move had to wait for the one before");
+	note("%u of %u moves had to wait", waited, i);
+	CHECK(WAIT(PATIENCE, irq_is_on(virq, !cpu)), "interrupt %u is not moved", virq);
+	one_interrupt(dev, source, !cpu);
+
+	release(dev, source);
+	free_slot(dev, source);
+	check_resources(&before);
+	check_device(dev);
+}
+
+/*
+ * The unit does not answer
+ */
+
+/*
+ * VT-d tells whoever waits of a time-out, and that may be another one's: of a device that is
+ * gone, which did not answer the invalidation of its TLB
+ */
+void test_time_out(void)
+{
+	struct device *dev = open_device(0);
+	struct state before;
+	unsigned int virq;
+	int log, ret;
+
+	open_control();
+	map_msix(dev);
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	pin(dev, MSIX(0), 0);
+	end_move(dev, MSIX(0));
+
+	log = open_log();
+	knob(IRTE_CONTROL_UNANSWERED, 1);
+	ret = try_affinity(virq, 1);
+	CHECK(!seen(IRTE_CONTROL_UNANSWERED), "the unit was not asked");
+	CHECK(!ret, "a move while another device does not answer: %s", strerror(-ret));
+	/* The unit looks for that device, with the interrupt's lock held */
+	CHECK(!count_log(log, "Invalid wait context", ""), "the kernel sleeps with a raw lock held");
+	close(log);
+	CHECK(irq_is_on(virq, 1), "interrupt %u is not moved", virq);
+	one_interrupt(dev, MSIX(0), 1);
+
+	/* This one is its own */
+	end_move(dev, MSIX(0));
+	get_state(dev, MSIX(0), &before);
+	knob(IRTE_CONTROL_UNANSWERED, 2);
+	ret = try_affinity(virq, 0);
+	CHECK(!seen(IRTE_CONTROL_UNANSWERED), "the unit was not asked twice");
+	CHECK(ret == -ETIMEDOUT, "a move that the unit does not answer: %s, wanted ETIMEDOUT",
+	      strerror(-ret));
+	check_state(dev, MSIX(0), &before, "move");
+	pin(dev, MSIX(0), 0);
+	one_interrupt(dev, MSIX(0), 0);
+	check_sane(dev);
+}
+
+/*
+ * For AMD it is the caller who gives up, after a tenth of a second. A CPU that goes does so
+ * once, and not for each of its interrupts, while all other CPUs wait for it.
+ */
+#define UNANSWERED	30
+
+void test_unanswered(void)
+{
+	struct device *dev = open_device(1);
+	struct state before;
+	double start, wait, took;
+	unsigned int virq, i;
+	int ret;
+
+	open_control();
+	map_msix(dev);
+	use_msix(dev, UNANSWERED);
+	for (i = 0; i < UNANSWERED; i++) {
+		pin(dev, MSIX(i), 1);
+		end_move(dev, MSIX(i));
+	}
+	virq = virq_of(dev, MSIX(0));
+	get_state(dev, MSIX(0), &before);
+	knob(IRTE_CONTROL_UNANSWERED, 1);
+	start = now();
+	ret = try_affinity(virq, 0);
+	wait = now() - start;
+	CHECK(!seen(IRTE_CONTROL_UNANSWERED), "the unit was not asked");
+	CHECK(ret == -EIO, "a move that the unit does not answer: %s, wanted EIO", strerror(-ret));
+	check_state(dev, MSIX(0), &before, "move");
+
+	knob(IRTE_CONTROL_UNANSWERED, UINT32_MAX);
+	start = now();
+	set_online(1, false);
+	took = now() - start;
+	knob(IRTE_CONTROL_UNANSWERED, 0);
+	note("unplug with %u interrupts: %.2f s, a wait for the unit: %.2f s", UNANSWERED, took, wait);
+	CHECK(took < UNANSWERED * wait / 2, "unplug took %.2f s, and a wait for the unit %.2f s: it waits for each interrupt",
+	      took, wait);
+	set_online(1, true);
+	/* The first move makes the unit forget what it was not told then */
+	for (i = 0; i < UNANSWERED; i++) {
+		virq = virq_of(dev, MSIX(i));
+		one_interrupt(dev, MSIX(i), ANY);
+		CHECK(WAIT(PATIENCE, !try_affinity(virq, 0) && irq_is_on(virq, 0)),
+		      "interrupt %u is not moved", virq);
+		one_interrupt(dev, MSIX(i), 0);
+		end_move(dev, MSIX(i));
+	}
+	check_sane(dev);
+}
+
+/*
+ * KVM takes an interrupt from its vCPU and gives it back without the lock of the interrupt's
+ * descriptor, and so while somebody else moves it
+ */
+#define GUEST_ROUNDS	300
+
+struct mover {
+	volatile unsigned int	go;
+	volatile unsigned int	done;
+};
+
+static void set_guest_mode(const struct device *dev, u32 source, bool on)
+{
+	struct ims_test_guest_mode arg = { .source = source, .on = on };
+	int ret = call(dev, IMS_TEST_GUEST_MODE, &arg);
+
+	CHECK(!ret, "guest mode of source %#x: %s", source, strerror(-ret));
+}
+
+/* Each time that it is told to, a process on the other CPU moves the interrupt */
+static pid_t start_mover(struct mover *mover, unsigned int virq)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0, "cannot fork: %s", strerror(errno));
+	if (pid)
+		return pid;
+	run_on(1);
+	for (;;) {
+		while (mover->go == mover->done)
+			;
+		try_affinity(virq, mover->go % 2);
+		mover->done = mover->go;
+	}
+}
+
+void test_guest_mode(void)
+{
+	struct mover *mover = mmap(NULL, sizeof(*mover), PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct device *dev = open_device(0);
+	unsigned int virq, i;
+	struct slot msg;
+	struct irte irte;
+	volatile int spin;
+	pid_t pid;
+
+	CHECK(mover != MAP_FAILED, "no memory");
+	map_msix(dev);
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	msg = message(dev, MSIX(0));
+	CHECK(!post(dev, MSIX(0), 0, 0x51), "cannot post");
+	set_guest_mode(dev, MSIX(0), false);
+	pid = start_mover(mover, virq);
+	run_on(0);
+	for (i = 1; i <= GUEST_ROUNDS; i++) {
+		set_guest_mode(dev, MSIX(0), true);
+		mover->go = i;
+		/* At one time or the other of the move */
+		for (spin = 0; spin < (int)(i % 100) * 50; spin++)
+			;
+		set_guest_mode(dev, MSIX(0), false);
+		CHECK(WAIT(PATIENCE, mover->done == i), "round %u: the move does not end", i);
+		CHECK(find_irte(dev, irte_index(&msg), &irte), "round %u: no entry", i);
+		CHECK(!irte.pda, "round %u: posted to a vCPU that has given the interrupt back", i);
+		CHECK(WAIT(PATIENCE, irq_is_on(virq, i % 2)), "round %u: not moved", i);
+		one_interrupt(dev, MSIX(0), i % 2);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	CHECK(!post(dev, MSIX(0), 0, 0), "back to the host");
+	one_interrupt(dev, MSIX(0), ANY);
+	check_device(dev);
+}
