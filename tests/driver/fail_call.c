@@ -13,6 +13,7 @@
 #include <linux/module.h>
 #include <linux/msi.h>
 #include <linux/mutex.h>
+#include <linux/preempt.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/string.h>
@@ -27,19 +28,28 @@ static struct kprobe fail_call_probe;
 static struct task_struct *fail_call_task;
 static bool fail_call_armed;
 static bool fail_call_opened;
+static unsigned int fail_call_virq;
 
-/*
- * The caller gets the result, and the function is skipped. The probe's own exception looks
- * like an NMI, so this cannot tell an interrupt that hits the task: none calls what tests use.
- */
+/* Where the task goes on instead: back to the caller */
+static noinline void fail_call_return(void)
+{
+	barrier();
+}
+
+/* Not the interrupts that hit the task. The probe's own exception counts as one. */
+static bool fail_call_by_task(void)
+{
+	return current == fail_call_task && hardirq_count() == HARDIRQ_OFFSET &&
+	       !in_serving_softirq();
+}
+
 static int fail_call_hit(struct kprobe *probe, struct pt_regs *regs)
 {
-	if (current != fail_call_task || !fail_call_armed)
+	if (!fail_call_armed || !fail_call_by_task())
 		return 0;
 	WRITE_ONCE(fail_call_armed, false);
 	regs_set_return_value(regs, fail_call.ret);
-	regs->ip = *(unsigned long *)regs->sp;
-	regs->sp += sizeof(unsigned long);
+	regs->ip = (unsigned long)fail_call_return;
 	return 1;
 }
 
@@ -88,6 +98,7 @@ static int fail_call_flags(const struct fail_call_flags *flags)
 	if (!irqd || !irq_data_get_msi_desc(irqd) || !irq_domain_is_msi_device(irqd->domain))
 		return -ENOENT;
 	info = irqd->domain->host_data;
+	fail_call_virq = flags->startup_parent ? flags->virq : 0;
 	if (flags->startup_parent)
 		info->flags |= MSI_FLAG_PCI_MSI_STARTUP_PARENT;
 	else
@@ -128,8 +139,13 @@ static int fail_call_open(struct inode *inode, struct file *file)
 
 static int fail_call_release(struct inode *inode, struct file *file)
 {
+	struct fail_call_flags flags;
+
 	guard(mutex)(&fail_call_lock);
 	fail_call_none();
+	flags = (struct fail_call_flags) { .virq = fail_call_virq };
+	if (flags.virq)
+		fail_call_flags(&flags);
 	fail_call_opened = false;
 	return 0;
 }

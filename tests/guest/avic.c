@@ -139,8 +139,11 @@ static bool take_pending(const struct vm *vm, u32 vector)
 	vm_call(vm->vcpu, KVM_GET_LAPIC, &lapic, "KVM_GET_LAPIC");
 	irr = (u32 *)(lapic.regs + APIC_IRR(vector));
 	pending = *irr & 1U << vector % 32;
-	*irr &= ~(1U << vector % 32);
-	vm_call(vm->vcpu, KVM_SET_LAPIC, &lapic, "KVM_SET_LAPIC");
+	/* Only then, as KVM may be making it pending right now */
+	if (pending) {
+		*irr &= ~(1U << vector % 32);
+		vm_call(vm->vcpu, KVM_SET_LAPIC, &lapic, "KVM_SET_LAPIC");
+	}
 	return pending;
 }
 

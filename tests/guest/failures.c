@@ -1293,9 +1293,6 @@ static void come_back(void)
  * not as often as it happens
  */
 
-/* The kernel's limit: so many messages of a kind in so many seconds */
-#define LOG_BURST	10
-#define LOG_INTERVAL	5
 #define MANY_FAILURES	100
 
 static void test_messages(void)

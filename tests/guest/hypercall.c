@@ -75,6 +75,7 @@ void refuse_nothing(void)
 	knob(IRTE_CONTROL_FAIL_INDEX, UINT32_MAX);
 	knob(IRTE_CONTROL_DELAY, 0);
 	knob(IRTE_CONTROL_DATA, 0);
+	knob(IRTE_CONTROL_UNANSWERED, 0);
 }
 
 static void map_control(void)
@@ -991,8 +992,7 @@ unsigned int find_interrupt(const char *name)
 	return virq;
 }
 
-/* A child that does not outlive the test, which may end anywhere */
-static pid_t fork_helper(void)
+pid_t fork_helper(void)
 {
 	pid_t pid;
 

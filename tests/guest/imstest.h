@@ -337,7 +337,12 @@ int open_log(void);
 bool wait_for_log(int fd, const char *text, const char *more);
 /* How many messages with both in it there are until now */
 unsigned int count_log(int fd, const char *text, const char *more);
+/* The kernel's limit: so many messages of a kind in so many seconds */
+#define LOG_BURST	10
+#define LOG_INTERVAL	5
 
+/* A child that does not outlive the test, which may end anywhere (hypercall.c) */
+pid_t fork_helper(void);
 /* Run on this CPU only */
 void run_on(unsigned int cpu);
 void set_online(unsigned int cpu, bool online);
@@ -433,6 +438,7 @@ void test_managed_moves(void);
 void test_time_out(void);
 void test_unanswered(void);
 void test_guest_mode(void);
+int run_boot(const char *only);
 
 /*
  * The device irte-control: what the hypervisor does, and what it has seen (hypercall.c)
@@ -442,6 +448,7 @@ void knob(unsigned int reg, u32 val);
 u32 seen(unsigned int reg);
 /* The next @nth-th call of these @kinds is refused */
 void refuse(u32 kinds, u32 nth, int err);
+/* ... and each one is granted, and the unit answers */
 void refuse_nothing(void);
 
 /* Pins of the I/O APIC, by the driver irte_call, and one that no device uses */
