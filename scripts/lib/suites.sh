@@ -14,8 +14,8 @@ suite_amd-npcache() { boot_suite amd-npcache amd-npcache "intremap=on imstest=re
 suite_vtd-failures() { boot_suite vtd-failures vtd-posting "intremap=on imstest=failures" -device irte-control; }
 suite_vtd-posted() { boot_suite vtd-posted vtd-posting "intremap=on,posted_msi imstest=failures" -device irte-control; }
 suite_amd-failures() { boot_suite amd-failures amd-posting "intremap=on imstest=failures" -device irte-control; }
-# One of the unit's own interrupts cannot be allocated, by way of a boot option: that is the
-# 72nd operation of the boot. A trace tells of it.
+# The last of the unit's own interrupts cannot be allocated, by way of a boot option: that is
+# the 72nd operation of the boot. A trace tells of it.
 suite_amd-boot() {
 	local SPLATS=${SPLATS/|Call Trace/}
 	boot_suite amd-boot amd "intremap=on fail_irq=72,100,0,1 imstest=boot"
