@@ -144,7 +144,7 @@ nested_boot() {
 	local inner="${*:4}" host="intremap=on tsc=reliable kvm.halt_poll_ns=0 printk.devkmsg=on ${HOST_PARAMETERS:-} imstest=host guest=\"${3// /,}\""
 	if [[ $inner == *pass=* ]]; then host+=" $IMS_ALLOWED"; fi
 	# What the host does for its part, too: it kills the guest
-	if [[ $LONG ]]; then host+=" imstest_long=1"; fi
+	if [[ ${LONG:-} ]]; then host+=" imstest_long=1"; fi
 	if [[ $inner ]]; then host+=" qemu=\"${inner// /;}\""; fi
 	boot "$1" "$2" "${HOST_UNIT:-nested}" "$host" -chardev "file,id=guest,path=$LOGS/$1.guest" \
 		-device "isa-serial,chardev=guest,iobase=0x3e8,irq=7" "${HOST_DEVICES[@]}"
