@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures vtd-posted amd-failures amd-boot noir-failures vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-avic vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures vtd-posted amd-failures amd-boot noir-failures noir-hpet vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-avic vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
@@ -20,6 +20,8 @@ suite_amd-boot() {
 	local SPLATS=${SPLATS/|Call Trace/}
 	boot_suite amd-boot amd "intremap=on fail_irq=72,100,0,1 imstest=boot"
 }
+# CPUs tick by channels of the HPET, which are remapped on machines only whose firmware says how
+suite_noir-hpet() { boot_suite noir-hpet vtd "intremap=off imstest=hpet" -machine hpet=on -global hpet.msi=on -global hpet.x-legacy=off; }
 suite_noir-failures() { boot_suite noir-failures vtd "intremap=off imstest=failures"; }
 # Only with --long: a kernel that reports data races
 suite_vtd-kcsan() { kcsan_suite vtd-kcsan vtd; }

@@ -425,3 +425,51 @@ int run_boot(const char *only)
 {
 	return run_tests(boot_tests, ARRAY_SIZE(boot_tests), only);
 }
+
+/*
+ * A CPU that comes can have a channel of the HPET for its tick, if that has an interrupt
+ */
+static bool ticks_by_hpet(unsigned int cpu)
+{
+	char *name = read_file("/sys/devices/system/clockevents/clockevent%u/current_device", cpu);
+	bool is = name && !strncmp(name, "hpet", strlen("hpet"));
+
+	free(name);
+	return is;
+}
+
+static void test_hpet(void)
+{
+	struct resources before;
+	int log;
+
+	quiet();
+	CHECK(ticks_by_hpet(1), "CPU 1 does not tick by a channel of the HPET");
+	before = resources();
+	set_online(1, false);
+	log = open_log();
+	fail_next(FAIL_ACTIVATE, 1);
+	set_online(1, true);
+	fail_none();
+	CHECK(!ticks_by_hpet(1), "CPU 1 ticks by a channel that has no interrupt");
+	CHECK(count_log(log, "No interrupt for channel", "CPU1"), "the kernel does not tell of it");
+	close(log);
+
+	/* With its local timer */
+	run_on(1);
+	usleep(SILENCE * 1000000);
+	run_on(0);
+	set_online(1, false);
+	set_online(1, true);
+	CHECK(ticks_by_hpet(1), "CPU 1 does not tick by a channel of the HPET any more");
+	check_resources(&before);
+}
+
+static const struct test hpet_tests[] = {
+	{ "no_interrupt",	test_hpet },
+};
+
+int run_hpet(const char *only)
+{
+	return run_tests(hpet_tests, ARRAY_SIZE(hpet_tests), only);
+}

@@ -72,6 +72,8 @@ int main(int argc, char **argv)
 		return run_failures(only);
 	if (!strcmp(set, "boot"))
 		return run_boot(only);
+	if (!strcmp(set, "hpet"))
+		return run_hpet(only);
 	if (!strcmp(set, "hypercall"))
 		return run_hypercall(only);
 	if (!strcmp(set, "hypercall-demo") && !only)
