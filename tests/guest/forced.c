@@ -238,7 +238,7 @@ void test_time_out(void)
  */
 #define UNANSWERED	30
 
-#define MANY_MOVES	60
+#define MANY_MOVES	40
 
 /* Each move waits for the unit, and not each of them is a message */
 static void unanswered_moves(unsigned int virq)
