@@ -45,8 +45,8 @@ source_of() {
 }
 
 # folders: with touched C files; KVM as a whole is too much for one file of it, and of mm
-# only the file is compiled
-folders() { touched '*.c' | grep -vE '^(arch/[a-z0-9]*/kvm|virt|tools)/' | sed '/^mm\//s/c$/o/; /^mm\//!s,[^/]*$,,' | sort -u; }
+# and lib only the file is compiled
+folders() { touched '*.c' | grep -vE '^(arch/[a-z0-9]*/kvm|virt|tools)/' | sed -E '/^(mm|lib)\//s/c$/o/; /^(mm|lib)\//!s,[^/]*$,,' | sort -u; }
 
 toolchain() {
 	MAKE_ARGS=(ARCH="$ARCH" "${ARGS[@]}")
