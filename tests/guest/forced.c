@@ -4,8 +4,8 @@
  *
  * A parent domain without a vector, one that cannot compose a message and one that cannot be
  * started up: the driver fail_call has a function of the kernel fail. A unit that does not
- * answer: the device irte-control has it do so. And what a driver or KVM does with an
- * interrupt at a bad moment.
+ * answer: the device irte-control has it do so. What a driver or KVM does with an interrupt
+ * at a bad moment. Interrupts of the unit itself and of the HPET, with machines of their own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -237,7 +237,6 @@ void test_time_out(void)
  * once, and not for each of its interrupts, while all other CPUs wait for it.
  */
 #define UNANSWERED	30
-
 #define MANY_MOVES	40
 
 /* Each move waits for the unit, and not each of them is a message */
