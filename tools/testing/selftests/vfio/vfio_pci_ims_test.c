@@ -858,7 +858,7 @@ static unsigned int disarm(int fail_nth)
  * Each allocation fails in turn: of a range with new interrupts, one which is released and
  * a new eventfd, and of reading messages
  */
-TEST_F(vfio_pci_ims_test, out_of_memory)
+TEST_F_TIMEOUT(vfio_pci_ims_test, out_of_memory, 120)
 {
 	struct vfio_pci_ims_msg before[NR_IRQS], after[NR_IRQS];
 	int fail_nth = open("/proc/thread-self/fail-nth", O_RDWR);
@@ -932,7 +932,7 @@ TEST_F(vfio_pci_ims_test, out_of_memory)
 }
 
 /* The limit can be had, more than once, or the host is short of something */
-TEST_F(vfio_pci_ims_test, all)
+TEST_F_TIMEOUT(vfio_pci_ims_test, all, 120)
 {
 	u32 max = min(max_size(self->fd), 2048U);
 	int *fds = calloc_assert(max, sizeof(*fds));
