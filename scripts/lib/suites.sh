@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures vtd-posted amd-failures amd-boot noir-failures noir-hpet vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-avic vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures vtd-posted amd-failures amd-boot noir-failures noir-timer noir-hpet vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-avic vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
@@ -19,6 +19,11 @@ suite_amd-failures() { boot_suite amd-failures amd-posting "intremap=on imstest=
 suite_amd-boot() {
 	local SPLATS=${SPLATS/|Call Trace/}
 	boot_suite amd-boot amd "intremap=on fail_irq=72,100,0,1 imstest=boot"
+}
+# The timer's interrupt cannot be activated, which is the 31st
+suite_noir-timer() {
+	local SPLATS=${SPLATS/|Call Trace/}
+	boot_suite noir-timer vtd "intremap=off fail_irq=31,100,0,1 imstest=timer" -machine pit=on
 }
 # CPUs tick by channels of the HPET, which are remapped on machines only whose firmware says how
 suite_noir-hpet() { boot_suite noir-hpet vtd "intremap=off imstest=hpet" -machine hpet=on -global hpet.msi=on -global hpet.x-legacy=off; }

@@ -439,6 +439,29 @@ int run_boot(const char *only)
 }
 
 /*
+ * The 31st is the activation of the timer's interrupt. Nobody can be given the error, and the
+ * boot goes on without that timer, so the kernel has to tell of it.
+ */
+static void test_timer(void)
+{
+	int log = open_log();
+
+	CHECK(!lseek(log, 0, SEEK_SET), "the start of the kernel's log: %s", strerror(errno));
+	CHECK(count_log(log, "TIMER: Failed to activate IRQ0", "-28") == 1,
+	      "the kernel does not tell of the timer, or fail_irq= hits something else");
+	close(log);
+}
+
+static const struct test timer_tests[] = {
+	{ "not_activated",	test_timer },
+};
+
+int run_timer(const char *only)
+{
+	return run_tests(timer_tests, ARRAY_SIZE(timer_tests), only);
+}
+
+/*
  * A CPU that comes can have a channel of the HPET for its tick, if that has an interrupt
  */
 static bool ticks_by_hpet(unsigned int cpu)

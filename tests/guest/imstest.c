@@ -22,6 +22,9 @@ static int usage(void)
 		"  refused    IMS where it must not be offered: intremap=off, intremap=nosid or\n"
 		"             caching mode, whatever the machine was booted with\n"
 		"  failures   operations on interrupts that fail\n"
+		"  boot       fail_irq= has hit an interrupt of AMD's unit\n"
+		"  timer      fail_irq= has hit the activation of the timer's interrupt\n"
+		"  hpet       a channel of the HPET without an interrupt\n"
 		"  hypercall  updates of remapping entries by the hypervisor\n"
 		"  beside     what a move costs, in a guest of any kernel\n"
 		"  life       the same after suspend, reboot and kexec\n"
@@ -29,6 +32,7 @@ static int usage(void)
 		"  kexec      into a kernel without the series and out of it\n"
 		"  without    no such updates: guest, hypervisor or host do not know them\n"
 		"  vfio       interrupts of vfio-pci whose store belongs to the user\n"
+		"  avic       interrupts of vfio-pci that KVM has posted to its vCPU\n"
 		"  passed     a device that is passed through, whose store belongs to this guest\n"
 		"  passed-amd   some of the same on an AMD host\n"
 		"  passed-life  the same after a reboot\n"
@@ -72,6 +76,8 @@ int main(int argc, char **argv)
 		return run_failures(only);
 	if (!strcmp(set, "boot"))
 		return run_boot(only);
+	if (!strcmp(set, "timer"))
+		return run_timer(only);
 	if (!strcmp(set, "hpet"))
 		return run_hpet(only);
 	if (!strcmp(set, "hypercall"))

@@ -439,6 +439,7 @@ void test_time_out(void);
 void test_unanswered(void);
 void test_guest_mode(void);
 int run_boot(const char *only);
+int run_timer(const char *only);
 int run_hpet(const char *only);
 
 /*
