@@ -271,7 +271,8 @@ record() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$RESULTS/results"; }
 # mutant PATCH NAME
 mutant() {
 	local patch=$1 name=$2
-	local TESTS=$TESTS IMAGE=$IMAGE HOST_IMAGE=$HOST_IMAGE INITRD=$INITRD Q=$Q QEMU=$QEMU ONLY LONG='' QUIET=1 says
+	local TESTS=$TESTS IMAGE=$IMAGE HOST_IMAGE=$HOST_IMAGE INITRD=$INITRD Q=$Q QEMU=$QEMU TIP=$TIP ONLY LONG='' QUIET=1 says
+	local -a BENCH_UNITS=("${BENCH_UNITS[@]}")
 	local all=$RESULTS RESULTS=$RESULTS/${2//./-}
 	ONLY=$(sed -n 's/^Test: *//p' "$patch")
 	says=$(sed -n 's/^Says: *//p' "$patch")
@@ -328,6 +329,11 @@ mutant_image() {
 		tree_commit "$K/tree" "$TIP" "$1"
 		commit=$COMMIT
 		if ((RC)); then PROBLEM="does not apply"; fi
+	fi
+	# That builds for itself what it compares
+	if [[ $ONLY == bench.* ]]; then
+		TIP=$commit BENCH_UNITS=("${ONLY#bench.}")
+		return
 	fi
 	if [[ ! $PROBLEM ]]; then
 		kernel_image "$commit" "building with ${1##*/}"
