@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The suites: suite_NAME runs one, and its tests are recorded as NAME.test.
 
-SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures vtd-posted amd-failures amd-boot noir-failures noir-timer noir-hpet vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm combinations kvm-route vfio-selftest vfio vfio-avic vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
+SUITES=(scripts vtd vtd-isolation vtd-noir vtd-nosid vtd-cm amd amd-npcache vtd-failures vtd-posted amd-failures amd-boot noir-failures noir-timer noir-hpet vtd-kcsan amd-kcsan vtd-crash amd-crash qemu-invalid kvm nested nested-amd nested-life nested-amd-life nested-hibernate nested-amd-hibernate nested-kexec nested-crash nested-amd-crash nested-refused nested-amd-refused nested-novmm nested-amd-novmm nested-xen combinations kvm-route vfio-selftest vfio vfio-avic vfio-nested vfio-amd vfio-port vfio-life vfio-killed vfio-trapping vfio-not-allowed kunit-x86 kunit-uml mutants)
 
 suite_vtd() { boot_suite vtd vtd "intremap=on imstest=vtd"; }
 suite_vtd-isolation() { boot_suite vtd-isolation vtd "intremap=on imstest=isolation"; }
@@ -56,6 +56,12 @@ suite_nested-refused() { nested_suite nested-refused "intremap=on imstest=refuse
 suite_nested-amd-refused() { nested_suite nested-amd-refused "intremap=on imstest=refused" "${AMD_UNIT[0]},irte-update=off" "${AMD_UNIT[@]:1}"; }
 suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" "$NO_CALL"; }
 suite_nested-amd-novmm() { nested_suite nested-amd-novmm "intremap=on imstest=refused" "$NO_CALL" "${AMD_UNIT[@]}"; }
+# A guest of Xen's kind, whose interrupts are event channels. It has the host's kernel.
+suite_nested-xen() {
+	local IMAGE=$HOST_IMAGE INITRD
+	guest_image
+	nested_suite nested-xen "imstest=xen" xen
+}
 # The host's part alone: the user is a program. Two more devices, whose bus can be reset
 # and which have power states; one of them loses its state. A slow link: QEMU's does not
 # become active again after a reset, which Linux waits for if it is a fast one.
@@ -339,8 +345,8 @@ mutant_image() {
 		kernel_image "$commit" "building with ${1##*/}"
 		if ((RC)); then PROBLEM="does not build, see $LOG"; fi
 	fi
-	# A device that is passed through is the business of the host's kernel
-	if [[ ! $PROBLEM && $ONLY == vfio-@(nested|amd|port|life|killed|trapping|not-allowed).* ]]; then
+	# A device that is passed through is the business of the host's kernel, and Xen's guest has it
+	if [[ ! $PROBLEM && $ONLY == @(vfio-@(nested|amd|port|life|killed|trapping|not-allowed)|nested-xen).* ]]; then
 		host_image "$commit" "building the host with ${1##*/}"
 		if ((RC)); then PROBLEM="does not build, see $LOG"; fi
 	fi

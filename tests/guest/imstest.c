@@ -31,6 +31,7 @@ static int usage(void)
 		"  hibernate  the same after suspend to disk\n"
 		"  kexec      into a kernel without the series and out of it\n"
 		"  without    no such updates: guest, hypervisor or host do not know them\n"
+		"  xen        an event channel that the hypervisor refuses\n"
 		"  vfio       interrupts of vfio-pci whose store belongs to the user\n"
 		"  avic       interrupts of vfio-pci that KVM has posted to its vCPU\n"
 		"  passed     a device that is passed through, whose store belongs to this guest\n"
@@ -94,6 +95,8 @@ int main(int argc, char **argv)
 		return run_kexec(only);
 	if (!strcmp(set, "without"))
 		return run_without(only);
+	if (!strcmp(set, "xen"))
+		return run_xen(only);
 	if (!strcmp(set, "vfio"))
 		return run_vfio(only);
 	if (!strcmp(set, "avic"))

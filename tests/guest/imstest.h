@@ -443,6 +443,11 @@ int run_timer(const char *only);
 int run_hpet(const char *only);
 
 /*
+ * A guest of Xen's kind (xen.c)
+ */
+int run_xen(const char *only);
+
+/*
  * The device irte-control: what the hypervisor does, and what it has seen (hypercall.c)
  */
 void open_control(void);
