@@ -23,7 +23,7 @@ suite_amd-boot() {
 # The timer's interrupt cannot be activated, which is the 31st
 suite_noir-timer() {
 	local SPLATS=${SPLATS/|Call Trace/}
-	boot_suite noir-timer vtd "intremap=off fail_irq=31,100,0,1 imstest=timer" -machine pit=on
+	boot_suite noir-timer vtd "intremap=off fail_irq=31,100,0,1 imstest=timer"
 }
 # CPUs tick by channels of the HPET, which are remapped on machines only whose firmware says how
 suite_noir-hpet() { boot_suite noir-hpet vtd "intremap=off imstest=hpet" -machine hpet=on -global hpet.msi=on -global hpet.x-legacy=off; }
@@ -336,15 +336,16 @@ mutant_image() {
 		commit=$COMMIT
 		if ((RC)); then PROBLEM="does not apply"; fi
 	fi
-	# That builds for itself what it compares
-	if [[ $ONLY == bench.* ]]; then
-		TIP=$commit BENCH_UNITS=("${ONLY#bench.}")
-		return
-	fi
 	if [[ ! $PROBLEM ]]; then
 		kernel_image "$commit" "building with ${1##*/}"
 		if ((RC)); then PROBLEM="does not build, see $LOG"; fi
 	fi
+	# Kernels of its own are compared there
+	case $ONLY in
+	bench.vtd*) TIP=$commit BENCH_UNITS=(vtd) ;;
+	bench.amd*) TIP=$commit BENCH_UNITS=(amd) ;;
+	bench.*) TIP=$commit ;;
+	esac
 	# A device that is passed through is the business of the host's kernel, and Xen's guest has it
 	if [[ ! $PROBLEM && $ONLY == @(vfio-@(nested|amd|port|life|killed|trapping|not-allowed)|nested-xen).* ]]; then
 		host_image "$commit" "building the host with ${1##*/}"

@@ -438,18 +438,28 @@ int run_boot(const char *only)
 	return run_tests(boot_tests, ARRAY_SIZE(boot_tests), only);
 }
 
+/* Since the start of the kernel */
+static unsigned int count_in_log(const char *text)
+{
+	int log = open_log();
+	unsigned int count;
+
+	CHECK(!lseek(log, 0, SEEK_SET), "the start of the kernel's log: %s", strerror(errno));
+	count = count_log(log, text, "");
+	close(log);
+	return count;
+}
+
 /*
  * The 31st is the activation of the timer's interrupt. Nobody can be given the error, and the
  * boot goes on without that timer, so the kernel has to tell of it.
  */
 static void test_timer(void)
 {
-	int log = open_log();
-
-	CHECK(!lseek(log, 0, SEEK_SET), "the start of the kernel's log: %s", strerror(errno));
-	CHECK(count_log(log, "TIMER: Failed to activate IRQ0", "-28") == 1,
-	      "the kernel does not tell of the timer, or fail_irq= hits something else");
-	close(log);
+	CHECK(count_in_log("irq_domain_activate_irq+") && count_in_log("setup_IO_APIC+"),
+	      "fail_irq= hits something else");
+	CHECK(count_in_log("TIMER: Failed to activate IRQ0: -28") == 1,
+	      "the kernel does not tell of the timer");
 }
 
 static const struct test timer_tests[] = {
