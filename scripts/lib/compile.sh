@@ -13,6 +13,7 @@ arch_of() {
 	tools/*) echo none ;;
 	arch/x86/* | drivers/iommu/amd/* | drivers/iommu/intel/* | drivers/iommu/*hyperv*) echo x86_64 ;;
 	arch/arm64/*) echo arm64 ;;
+	arch/powerpc/*) echo powerpc ;;
 	arch/riscv/* | drivers/iommu/riscv/* | drivers/irqchip/*riscv*) echo riscv ;;
 	drivers/irqchip/* | kernel/irq/ipi.c) echo arm64 ;;
 	*) echo x86_64 ;;
@@ -44,17 +45,18 @@ source_of() {
 	echo "${file##*/../}"
 }
 
-# folders: with touched C files; KVM as a whole is too much for one file of it, and of mm
-# and lib only the file is compiled
-folders() { touched '*.c' | grep -vE '^(arch/[a-z0-9]*/kvm|virt|tools)/' | sed -E '/^(mm|lib)\//s/c$/o/; /^(mm|lib)\//!s,[^/]*$,,' | sort -u; }
+# folders: with touched C files, but for those of architectures without a check of their own;
+# KVM as a whole is too much for one file of it, and of mm and lib only the file is compiled
+folders() { touched '*.c' | grep -vE '^(arch/[a-z0-9]*/kvm|arch/powerpc|virt|tools)/' | sed -E '/^(mm|lib)\//s/c$/o/; /^(mm|lib)\//!s,[^/]*$,,' | sort -u; }
 
 toolchain() {
 	MAKE_ARGS=(ARCH="$ARCH" "${ARGS[@]}")
 	case $ARCH in
 	arm64) MAKE_ARGS+=(CROSS_COMPILE=aarch64-linux-gnu-) ;;
+	powerpc) MAKE_ARGS+=(CROSS_COMPILE=powerpc64le-linux-gnu-) ;;
 	riscv) MAKE_ARGS+=(CROSS_COMPILE=riscv64-linux-gnu-) ;;
 	esac
-	GCC=${COMPILER:-$(case $ARCH in arm64) echo aarch64-linux-gnu-gcc ;; riscv) echo riscv64-linux-gnu-gcc ;; *) echo gcc ;; esac)}
+	GCC=${COMPILER:-$(case $ARCH in arm64) echo aarch64-linux-gnu-gcc ;; powerpc) echo powerpc64le-linux-gnu-gcc ;; riscv) echo riscv64-linux-gnu-gcc ;; *) echo gcc ;; esac)}
 	if [[ $COMPILER ]]; then MAKE_ARGS+=(CC="$COMPILER"); fi
 	case $GCC in
 	gcc) needs gcc gcc ;;

@@ -6,6 +6,7 @@ clang-19                clang-19
 coccinelle              spatch
 codespell               codespell
 gcc-aarch64-linux-gnu   aarch64-linux-gnu-gcc
+gcc-powerpc64le-linux-gnu powerpc64le-linux-gnu-gcc
 gcc-riscv64-linux-gnu   riscv64-linux-gnu-gcc
 python3-git             /usr/lib/python3/dist-packages/git/__init__.py
 python3-ply             /usr/lib/python3/dist-packages/ply/__init__.py
