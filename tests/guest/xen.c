@@ -61,6 +61,6 @@ static const struct test xen_tests[] = {
 
 int run_xen(const char *only)
 {
-	time_limit = 600;	# thousands of channels, in a guest whose exits are emulated
+	time_limit = 600;	/* thousands of channels, in a guest whose exits are emulated */
 	return run_tests(xen_tests, ARRAY_SIZE(xen_tests), only);
 }
