@@ -56,7 +56,9 @@ suite_nested-refused() { nested_suite nested-refused "intremap=on imstest=refuse
 suite_nested-amd-refused() { nested_suite nested-amd-refused "intremap=on imstest=refused" "${AMD_UNIT[0]},irte-update=off" "${AMD_UNIT[@]:1}"; }
 suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" "$NO_CALL"; }
 suite_nested-amd-novmm() { nested_suite nested-amd-novmm "intremap=on imstest=refused" "$NO_CALL" "${AMD_UNIT[@]}"; }
-# A guest of Xen's kind, whose interrupts are event channels. It has the host's kernel.
+# A guest of Xen's kind, whose interrupts are event channels. It has the host's kernel. Only
+# with --long: now and then it loses the tick and hangs when its second CPU comes up, which has
+# nothing to do with the series, and is not understood.
 suite_nested-xen() {
 	local IMAGE=$HOST_IMAGE INITRD
 	guest_image
