@@ -57,8 +57,8 @@ suite_nested-amd-refused() { nested_suite nested-amd-refused "intremap=on imstes
 suite_nested-novmm() { nested_suite nested-novmm "intremap=on imstest=refused" "$NO_CALL"; }
 suite_nested-amd-novmm() { nested_suite nested-amd-novmm "intremap=on imstest=refused" "$NO_CALL" "${AMD_UNIT[@]}"; }
 # A guest of Xen's kind, whose interrupts are event channels. It has the host's kernel. Only
-# with --long: now and then it loses the tick and hangs when its second CPU comes up, which has
-# nothing to do with the series, and is not understood.
+# with --long: now and then it hangs when its second CPU comes up, before any test, which is
+# not understood.
 suite_nested-xen() {
 	local IMAGE=$HOST_IMAGE INITRD
 	guest_image
