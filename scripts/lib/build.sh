@@ -9,7 +9,7 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/qemu.sh"
 . "$LIB/guest.sh"
 
-# bench_ready [uml|old|checks|cost|kcsan]...: all that is needed to boot, in the cache
+# bench_ready [uml|old|checks|cost|kcsan|powerpc]...: all that is needed to boot, in the cache
 bench_ready() {
 	machine_ready tests host "$@"
 	kernel_image "$TIP"
@@ -29,7 +29,15 @@ demo_ready() {
 	guest_image
 }
 
-# machine_ready [tests|host|uml|old|checks|cost|kcsan]...: all that is needed to boot a kernel, but for that
+# powerpc_ready: what the kernel of a POWER machine needs
+powerpc_ready() {
+	kernel_folder
+	plan powerpc
+	kernel_source
+	kernel_series
+}
+
+# machine_ready [tests|host|uml|old|checks|cost|kcsan|powerpc]...: all that is needed to boot a kernel, but for that
 machine_ready() {
 	kernel_folder
 	qemu_folder
@@ -40,11 +48,12 @@ machine_ready() {
 	qemu_image
 }
 
-# plan [bench|tests|host|uml|old|checks|cost|kcsan]...: says what is going to happen for these, and asks.
+# plan [bench|tests|host|uml|old|checks|cost|kcsan|powerpc]...: says what is going to happen for these, and asks.
 # Nothing to say when all is in the cache.
 plan() {
 	local missing disk=0 minutes=0 text='' fetch='' for=" $* "
 	if [[ $for == *" checks "* ]]; then . "$LIB/packages.sh"; fi
+	if [[ $for == *" powerpc "* ]]; then PACKAGES+=$POWERPC_PACKAGES; fi
 	missing=$(packages_missing)
 	if [[ ! -e $K && ! ${LINUX:-} ]]; then need 2100 2 fetch "download the Linux 7.3 source, 167 MB, and import it into git"; fi
 	if [[ ! -e $K && ${LINUX:-} ]]; then need 2100 2 local "check out a copy of $LINUX"; fi
@@ -58,6 +67,7 @@ plan() {
 	if [[ $for == *" cost "* && ! -e $K/bench/wanted ]]; then need 400 8 local "build two kernels to count instructions in"; fi
 	if [[ $for == *" kcsan "* && ! -e $K/kcsan/wanted ]]; then need 500 9 local "build a kernel that reports data races"; fi
 	if [[ $for == *" old "* && ! -e $K/old/wanted ]]; then need 300 4 local "build a small kernel without the series"; fi
+	if [[ $for == *" powerpc "* && ! -e $K/powerpc/wanted ]]; then need 200 3 local "build the kernel of a POWER machine"; fi
 	if [[ $for == *" uml "* && ! -e $K/uml/wanted ]]; then need 500 3 local "build a user-mode kernel for the KUnit suites"; fi
 	if [[ $for == *" checks "* && ! -e $K/check/ready ]]; then
 		need 2400 12 local "check out the kernel once more, and compile and check what the series touches"

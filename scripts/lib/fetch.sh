@@ -39,6 +39,11 @@ pkg-config       pkg-config
 libglib2.0-dev   /usr/include/glib-2.0/glib.h
 uuid-dev         /usr/include/uuid/uuid.h
 '
+# ... for the suite kunit-powerpc, too
+POWERPC_PACKAGES='
+gcc-powerpc64le-linux-gnu powerpc64le-linux-gnu-gcc
+qemu-system-ppc  qemu-system-ppc64
+'
 
 pin() { awk -v p="$1" -v f="$2" '$1 == p { print $f }' <<<"$PINS"; }
 

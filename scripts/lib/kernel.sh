@@ -7,6 +7,7 @@ HOST_CONFIG=("$TOP/tests/kernel/base.config" "$TOP/tests/kernel/host.config")
 KCSAN_CONFIG=("${X86_CONFIG[@]}" "$TOP/tests/kernel/kcsan.config")
 OLD_CONFIG=("${HOST_CONFIG[@]}" "$TOP/tests/kernel/old.config")
 UML_CONFIG=("$TOP/tests/kernel/kunit-uml.config")
+POWERPC_CONFIG=$TOP/tests/kernel/kunit-powerpc.config
 
 # What would change a build behind our back
 unset ARCH CROSS_COMPILE KCFLAGS CFLAGS LDFLAGS MAKEFLAGS MAKELEVEL O M V W C CC LD
@@ -284,5 +285,27 @@ uml_build() {
 	kernel_make "$build" ARCH=um
 	mkdir -p "$out"
 	cp "$build/linux" "$out"
+	mv "$out" "$2"
+}
+
+# powerpc_image COMMIT: sets POWERPC, the folder with the kernel of a POWER machine that has
+# a KUnit suite; status in RC
+powerpc_image() {
+	POWERPC=$CACHE/image-powerpc-$({ image_key "$1" "$POWERPC_CONFIG" "$TESTS"/powerpc/*; powerpc64le-linux-gnu-gcc --version; declare -f powerpc_build; } | hash12)
+	RC=0
+	kept "$POWERPC" || step powerpc 3600 "building the kernel of a POWER machine" powerpc_build "$1" "$POWERPC"
+}
+
+# The suite is part of the file whose functions it tests
+powerpc_build() {
+	local -x CROSS_COMPILE=powerpc64le-linux-gnu-
+	local build=$K/powerpc out=$TMP/powerpc file=arch/powerpc/sysdev/xive/common.c
+	git -C "$K/tree" checkout -q -f --detach "$1"
+	kernel_config "$build" powerpc allnoconfig "$POWERPC_CONFIG"
+	echo '#include "xive_test.c"' >>"$K/tree/$file"
+	kernel_make "$build" ARCH=powerpc KCFLAGS="-I$TESTS/powerpc" vmlinux
+	git -C "$K/tree" checkout -q -f -- "$file"
+	mkdir -p "$out"
+	${CROSS_COMPILE}strip -o "$out/vmlinux" "$build/vmlinux"
 	mv "$out" "$2"
 }

@@ -1115,7 +1115,7 @@ static void test_activation_fails(void)
 /*
  * Affinity
  */
-static bool is_pending(unsigned int virq)
+bool is_pending(unsigned int virq)
 {
 	char *text = read_file("/sys/kernel/debug/irq/irqs/%u", virq);
 	bool pending = text && strstr(text, "IRQD_SETAFFINITY_PENDING");
@@ -1215,8 +1215,7 @@ static void test_deferred_retry(void)
 	check_sane(dev);
 }
 
-/* Like pin(), where a move has to wait for an interrupt and ends with the next one */
-static void place(const struct device *dev, u32 source, unsigned int cpu)
+void place(const struct device *dev, u32 source, unsigned int cpu)
 {
 	unsigned int virq = virq_of(dev, source);
 
@@ -1267,14 +1266,10 @@ static void test_unplug(void)
 	check_sane(dev);
 }
 
-/* Seconds until a move that fails again and again is tried once more */
-#define LONGEST_RETRY	10
-
 /* What keeps an interrupt on a CPU that goes */
 static const long left_by[] = { FAIL_AFFINITY, FAIL_IRTE_WRITE };
 
-/* CPU 1 goes, and the interrupt on it stays until fail_none() */
-static void leave(const struct device *dev, unsigned int virq, long points)
+void leave(const struct device *dev, unsigned int virq, long points)
 {
 	place(dev, MSIX(0), 1);
 	fail_next(points, -1);

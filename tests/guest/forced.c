@@ -5,7 +5,8 @@
  * A parent domain without a vector, one that cannot compose a message and one that cannot be
  * started up: the driver fail_call has a function of the kernel fail. A unit that does not
  * answer: the device irte-control has it do so. What a driver or KVM does with an interrupt
- * at a bad moment. Interrupts of the unit itself and of the HPET, with machines of their own.
+ * at a bad moment. Interrupts of the unit itself and of the HPET, and a third CPU that brings
+ * the second one online at a bad moment, with machines of their own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "../driver/fail_call.h"
+#include "../driver/meet_cpu.h"
 #include "../qemu/irte-control-regs.h"
 #include "imstest.h"
 
@@ -517,4 +519,69 @@ static const struct test hpet_tests[] = {
 int run_hpet(const char *only)
 {
 	return run_tests(hpet_tests, ARRAY_SIZE(hpet_tests), only);
+}
+
+/*
+ * CPU 1 is offline, and the interrupt was left on it. It is being moved to CPU 0 when CPU 1
+ * comes online, and then its entry cannot be written: the move is undone. The interrupt stays
+ * on a CPU that is online by now, so its vector has to be good there.
+ */
+static void test_undo_meets_cpu(void)
+{
+	struct meet_cpu meet = { .name = "vector_undo_move", .cpu = 1 };
+	int fd = open("/dev/meet_cpu", O_RDWR | O_CLOEXEC), ret, status;
+	struct device *dev = open_device(0);
+	struct resources before;
+	unsigned int virq;
+	pid_t pid;
+	u64 got;
+
+	CHECK(fd >= 0, "cannot open /dev/meet_cpu: %s", strerror(errno));
+	quiet();
+	use_msix(dev, VECTORS);
+	virq = virq_of(dev, MSIX(0));
+	place(dev, MSIX(1), 0);
+	place(dev, MSIX(0), 0);
+	end_move(dev, MSIX(0));
+	before = resources();
+
+	leave(dev, virq, FAIL_IRTE_WRITE);
+	got = received(dev, MSIX(0));
+	trigger(dev, MSIX(0), 1, 1, PCI_IMS_GO_RAW);
+	usleep(SILENCE * 1e6);
+	CHECK(received(dev, MSIX(0)) == got, "an interrupt on a CPU that is offline");
+
+	CHECK(!ioctl(fd, MEET_CPU_ARM, &meet), "nobody can meet %s(): %s", meet.name, strerror(errno));
+	pid = fork_helper();
+	if (!pid) {
+		run_on(2);
+		set_online(1, true);
+		exit(0);
+	}
+	run_on(0);
+	CHECK(WAIT(PATIENCE, ioctl(fd, MEET_CPU_WAITS) == 1), "CPU 1 does not come");
+	ret = try_affinity(virq, 0);
+	CHECK(ioctl(fd, MEET_CPU_END) == 1, "CPU 1 did not come online while %s() was called", meet.name);
+	CHECK(ret == -EIO, "a move whose entry cannot be written: %s, wanted EIO", strerror(-ret));
+	CHECK(waitpid(pid, &status, 0) == pid && !status, "CPU 1 cannot be brought online");
+	CHECK(irq_is_on(virq, 1), "the move has failed, and interrupt %u was moved", virq);
+	CHECK(WAIT(PATIENCE, received(dev, MSIX(0)) > got), "sent while CPU 1 was offline, and lost");
+	drain(dev, MSIX(0), 1);
+	one_interrupt(dev, MSIX(0), 1);
+
+	fail_none();
+	place(dev, MSIX(0), 0);
+	one_interrupt(dev, MSIX(0), 0);
+	end_move(dev, MSIX(0));
+	check_resources(&before);
+	check_sane(dev);
+}
+
+static const struct test online_tests[] = {
+	{ "undo_meets_cpu",	test_undo_meets_cpu },
+};
+
+int run_online(const char *only)
+{
+	return run_tests(online_tests, ARRAY_SIZE(online_tests), only);
 }

@@ -25,6 +25,7 @@ static int usage(void)
 		"  boot       fail_irq= has hit an interrupt of AMD's unit\n"
 		"  timer      fail_irq= has hit the activation of the timer's interrupt\n"
 		"  hpet       a channel of the HPET without an interrupt\n"
+		"  online     a CPU that comes online in the middle of a move, with three CPUs\n"
 		"  hypercall  updates of remapping entries by the hypervisor\n"
 		"  beside     what a move costs, in a guest of any kernel\n"
 		"  life       the same after suspend, reboot and kexec\n"
@@ -81,6 +82,8 @@ int main(int argc, char **argv)
 		return run_timer(only);
 	if (!strcmp(set, "hpet"))
 		return run_hpet(only);
+	if (!strcmp(set, "online"))
+		return run_online(only);
 	if (!strcmp(set, "hypercall"))
 		return run_hypercall(only);
 	if (!strcmp(set, "hypercall-demo") && !only)

@@ -423,6 +423,14 @@ void fail_next(long points, long times);
 void fail_none(void);
 /* The @nth operation of this task fails, 0: none */
 void arm(unsigned int nth);
+/* Like pin(), where a move has to wait for an interrupt and ends with the next one */
+void place(const struct device *dev, u32 source, unsigned int cpu);
+/* A move waits for an interrupt, or for a retry */
+bool is_pending(unsigned int virq);
+/* Seconds until a move that fails again and again is tried once more */
+#define LONGEST_RETRY	10
+/* CPU 1 goes, and interrupt @virq of MSI-X entry 0 stays on it until fail_none() */
+void leave(const struct device *dev, unsigned int virq, long points);
 /* One that the kernel manages, on any of the CPUs. Return: its number. */
 u32 alloc_managed(const struct device *dev);
 /* Post it to a vCPU, @vector 0: back to the host. Return: 0 or -errno. */
@@ -441,6 +449,7 @@ void test_guest_mode(void);
 int run_boot(const char *only);
 int run_timer(const char *only);
 int run_hpet(const char *only);
+int run_online(const char *only);
 
 /*
  * A guest of Xen's kind (xen.c)
