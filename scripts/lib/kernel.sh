@@ -306,6 +306,6 @@ powerpc_build() {
 	kernel_make "$build" ARCH=powerpc KCFLAGS="-I$TESTS/powerpc" vmlinux
 	git -C "$K/tree" checkout -q -f -- "$file"
 	mkdir -p "$out"
-	${CROSS_COMPILE}strip -o "$out/vmlinux" "$build/vmlinux"
+	"${CROSS_COMPILE}strip" -o "$out/vmlinux" "$build/vmlinux"
 	mv "$out" "$2"
 }
