@@ -299,11 +299,13 @@ powerpc_image() {
 # The suite is part of the file whose functions it tests
 powerpc_build() {
 	local -x CROSS_COMPILE=powerpc64le-linux-gnu-
-	local build=$K/powerpc out=$TMP/powerpc file=arch/powerpc/sysdev/xive/common.c
+	local build=$K/powerpc tests=$K/powerpc-tests out=$TMP/powerpc file=arch/powerpc/sysdev/xive/common.c
 	git -C "$K/tree" checkout -q -f --detach "$1"
 	kernel_config "$build" powerpc allnoconfig "$POWERPC_CONFIG"
+	mkdir -p "$tests"
+	cp "$TESTS"/powerpc/* "$tests"
 	echo '#include "xive_test.c"' >>"$K/tree/$file"
-	kernel_make "$build" ARCH=powerpc KCFLAGS="-I$TESTS/powerpc" vmlinux
+	kernel_make "$build" ARCH=powerpc KCFLAGS="-I$tests" vmlinux
 	git -C "$K/tree" checkout -q -f -- "$file"
 	mkdir -p "$out"
 	"${CROSS_COMPILE}strip" -o "$out/vmlinux" "$build/vmlinux"

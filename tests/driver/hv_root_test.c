@@ -13,6 +13,7 @@
 #include <linux/irqdomain.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/msi.h>
 #include <linux/ptrace.h>
 #include <linux/string.h>
 
@@ -200,9 +201,16 @@ static void hv_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hv.nonsense, 0u);
 }
 
-/* Mapped to where the interrupt is */
+/* Mapped to where the interrupt is, and that is what an I/O APIC would be told */
 static void hv_check_mapped(struct kunit *test)
 {
+	struct irq_data *irqd = irq_get_irq_data(hv_virq);
+	unsigned int maps = hv.maps;
+	struct msi_msg msg = { };
+
+	irqd->chip->irq_compose_msi_msg(irqd, &msg);
+	KUNIT_EXPECT_EQ(test, msg.arch_data.vector, hv.vector);
+	KUNIT_EXPECT_EQ(test, hv.maps, maps);
 	KUNIT_EXPECT_TRUE(test, hv.mapped);
 	KUNIT_EXPECT_EQ(test, hv.cpu, cpumask_first(irq_get_effective_affinity_mask(hv_virq)));
 }

@@ -33,13 +33,15 @@ static bool met;
 static int meet_call(struct kprobe *probe, struct pt_regs *regs)
 {
 	unsigned int ms;
+	bool early;
 
 	if (current != meet_task || called)
 		return 0;
+	early = cpu_online(meet.cpu);
 	WRITE_ONCE(called, true);
 	for (ms = 0; ms < LIMIT_MS && !cpu_online(meet.cpu); ms++)
 		mdelay(1);
-	met = READ_ONCE(cpu_waits) && cpu_online(meet.cpu);
+	met = !early && READ_ONCE(cpu_waits) && cpu_online(meet.cpu);
 	return 0;
 }
 

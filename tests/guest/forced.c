@@ -556,7 +556,7 @@ static void test_undo_meets_cpu(void)
 	if (!pid) {
 		run_on(2);
 		set_online(1, true);
-		exit(0);
+		_exit(0);
 	}
 	run_on(0);
 	CHECK(WAIT(PATIENCE, ioctl(fd, MEET_CPU_WAITS) == 1), "CPU 1 does not come");
