@@ -104,6 +104,10 @@ old_pack() {
 # No PIT and no HPET: their interrupt 0 can hit mp_irqdomain_alloc() between the
 # chip and its data being set, and then the kernel dies: seen now and then on a
 # busy machine. The local APIC's timers are enough.
+#
+# No watchdog of the TSC: at the end of the boot, when the clock is still jiffies, one CPU can
+# wait in watchdog_check_skew() for another one that waits for it in stop_machine(), both with
+# interrupts disabled. Then the clock, and so the watchdog's own time-out, stands still.
 guest_command() {
 	local cpu=qemu64,+svm,+npt,+x2apic,+nx,+ssse3,+cx16,+sse4.1,+sse4.2,+popcnt
 	local -a unit
@@ -124,7 +128,7 @@ guest_command() {
 		-nodefaults -no-user-config -display none -nic none -no-reboot
 		"${unit[@]}" -device pci-ims -device "pci-ims,msix=2048" -device "pci-ims,slots=65536,msix=0,vfs=2"
 		-kernel "$kernel/bzImage" -initrd "$initrd"
-		-append "console=ttyS0 printk.time=0 panic=-1 iommu=on no_timer_check $3")
+		-append "console=ttyS0 printk.time=0 panic=-1 iommu=on no_timer_check tsc=nowatchdog $3")
 }
 
 # For its ARGUMENTs: the first device of the host belongs to the guest

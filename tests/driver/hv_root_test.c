@@ -209,7 +209,7 @@ static void hv_check_mapped(struct kunit *test)
 	struct msi_msg msg = { };
 
 	irqd->chip->irq_compose_msi_msg(irqd, &msg);
-	KUNIT_EXPECT_EQ(test, msg.arch_data.vector, hv.vector);
+	KUNIT_EXPECT_EQ(test, (u8)msg.arch_data.vector, hv.vector);
 	KUNIT_EXPECT_EQ(test, hv.maps, maps);
 	KUNIT_EXPECT_TRUE(test, hv.mapped);
 	KUNIT_EXPECT_EQ(test, hv.cpu, cpumask_first(irq_get_effective_affinity_mask(hv_virq)));
