@@ -1277,6 +1277,16 @@ void leave(const struct device *dev, unsigned int virq, long points)
 	CHECK(irq_is_on(virq, 1), "interrupt %u was moved, no failure was injected", virq);
 }
 
+u64 send_to_offline(const struct device *dev)
+{
+	u64 got = received(dev, MSIX(0));
+
+	trigger(dev, MSIX(0), 1, 1, PCI_IMS_GO_RAW);
+	usleep(SILENCE * 1e6);
+	CHECK(received(dev, MSIX(0)) == got, "an interrupt on a CPU that is offline");
+	return got;
+}
+
 static void come_back(void)
 {
 	set_online(1, true);
@@ -1408,10 +1418,7 @@ static void test_posted_offline(void)
 	virq = virq_of(dev, MSIX(0));
 	place(dev, MSIX(1), 0);
 	leave(dev, virq, FAIL_AFFINITY);
-	got = received(dev, MSIX(0));
-	trigger(dev, MSIX(0), 1, 1, PCI_IMS_GO_RAW);
-	usleep(SILENCE * 1e6);
-	CHECK(received(dev, MSIX(0)) == got, "an interrupt on a CPU that is offline");
+	got = send_to_offline(dev);
 	come_back();
 	CHECK(WAIT(PATIENCE, received(dev, MSIX(0)) > got), "posted while CPU 1 was offline, and lost");
 	drain(dev, MSIX(0), 1);
@@ -1505,10 +1512,7 @@ static void unplug_moved(const struct device *dev, long points)
 	before = resources();
 
 	leave(dev, virq, points);
-	got = received(dev, MSIX(0));
-	trigger(dev, MSIX(0), 1, 1, PCI_IMS_GO_RAW);
-	usleep(SILENCE * 1e6);
-	CHECK(received(dev, MSIX(0)) == got, "an interrupt on a CPU that is offline");
+	got = send_to_offline(dev);
 
 	fail_none();
 	CHECK(WAIT(LONGEST_RETRY, irq_is_on(virq, 0)), "interrupt %u is not moved", virq);

@@ -431,6 +431,8 @@ bool is_pending(unsigned int virq);
 #define LONGEST_RETRY	10
 /* CPU 1 goes, and interrupt @virq of MSI-X entry 0 stays on it until fail_none() */
 void leave(const struct device *dev, unsigned int virq, long points);
+/* A message for it meanwhile. Return: how many interrupts of the entry there were before. */
+u64 send_to_offline(const struct device *dev);
 /* One that the kernel manages, on any of the CPUs. Return: its number. */
 u32 alloc_managed(const struct device *dev);
 /* Post it to a vCPU, @vector 0: back to the host. Return: 0 or -errno. */
