@@ -1460,6 +1460,66 @@ static void unplug_falls_back(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, add_cpu(1), 0);
 	fake_release(st, desc);
 }
+
+/* An interrupt which is activated on CPU 1, but not started, and CPU 1 goes offline */
+static struct irq_desc *fake_activated_offline(struct kunit *test, unsigned long flags)
+{
+	struct fake_stack *st = test->priv;
+	struct irq_desc *desc = fake_alloc_desc(test, NULL);
+
+	if (flags) {
+		KUNIT_ASSERT_EQ(test, fake_request(st, desc, flags), 0);
+	} else {
+		scoped_guard(raw_spinlock_irq, &desc->lock)
+			KUNIT_EXPECT_EQ(test, irq_activate(desc), 0);
+	}
+	KUNIT_ASSERT_EQ(test, irq_set_affinity(irq_desc_get_irq(desc), cpumask_of(1)), 0);
+	KUNIT_ASSERT_EQ(test, remove_cpu(1), 0);
+	KUNIT_EXPECT_EQ(test, fake_irq(st, desc)->cpu, 1);
+	return desc;
+}
+
+static void startup_on_offline_cpu(struct kunit *test)
+{
+	struct fake_stack *st = test->priv;
+	struct irq_desc *desc;
+	unsigned int irq;
+
+	fake_need_hotplug(test);
+
+	/* It has to be moved, and request_irq() can tell when that fails */
+	desc = fake_activated_offline(test, 0);
+	fake_fail_times(st, FAKE_AFFINITY, FAKE_VECTOR, 1, 100, FAKE_ERR);
+	fake_request_fails(test, desc, 0, FAKE_ERR);
+	fake_expect_failures(test, desc, IRQ_FAILURE_TARGET, 1);
+	fake_free(st);
+	KUNIT_ASSERT_EQ(test, add_cpu(1), 0);
+
+	/* enable_irq() cannot, but the next one tries again */
+	desc = fake_activated_offline(test, IRQF_NO_AUTOEN);
+	irq = irq_desc_get_irq(desc);
+	fake_fail_times(st, FAKE_AFFINITY, FAKE_VECTOR, 1, 100, FAKE_ERR);
+	enable_irq(irq);
+	fake_succeed(st);
+	KUNIT_EXPECT_FALSE(test, irqd_is_started(&desc->irq_data));
+	KUNIT_EXPECT_TRUE(test, irqd_irq_masked(&desc->irq_data));
+	fake_expect_failures(test, desc, IRQ_FAILURE_TARGET, 1);
+	disable_irq(irq);
+	enable_irq(irq);
+	KUNIT_EXPECT_TRUE(test, irqd_is_started(&desc->irq_data));
+	KUNIT_EXPECT_TRUE(test, cpu_online(fake_irq(st, desc)->cpu));
+	fake_release(st, desc);
+	fake_free(st);
+	KUNIT_ASSERT_EQ(test, add_cpu(1), 0);
+
+	/* The startup does not set up the affinity of this one */
+	desc = fake_activated_offline(test, IRQF_NO_AUTOEN | IRQF_NOBALANCING);
+	enable_irq(irq_desc_get_irq(desc));
+	KUNIT_EXPECT_TRUE(test, irqd_is_started(&desc->irq_data));
+	KUNIT_EXPECT_TRUE(test, cpu_online(fake_irq(st, desc)->cpu));
+	fake_release(st, desc);
+	KUNIT_ASSERT_EQ(test, add_cpu(1), 0);
+}
 #endif /* CONFIG_HOTPLUG_CPU */
 
 #ifdef CONFIG_GENERIC_PENDING_IRQ
@@ -1915,6 +1975,7 @@ static struct kunit_case irq_failure_cases[] = {
 #ifdef CONFIG_HOTPLUG_CPU
 	KUNIT_CASE_PARAM(managed_without_cpu, fake_gen_params),
 	KUNIT_CASE_PARAM(unplug_falls_back, fake_gen_params),
+	KUNIT_CASE_PARAM(startup_on_offline_cpu, fake_gen_params),
 #endif
 #ifdef CONFIG_GENERIC_PENDING_IRQ
 	KUNIT_CASE_PARAM(hundred_changes, fake_gen_params),

@@ -1802,6 +1802,7 @@ static const struct test amd_tests[] = {
 	{ "pin_without_message", test_pin_without_message },
 	{ "managed_moves",	test_managed_moves },
 	{ "unanswered",		test_unanswered },
+	{ "stalled",		test_stalled },
 	{ "guest_mode",		test_guest_mode },
 	{ "leaks",		test_leaks },
 };

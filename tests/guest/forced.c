@@ -195,6 +195,8 @@ void test_managed_moves(void)
  * VT-d tells whoever waits of a time-out, and that may be another one's: of a device that is
  * gone, which did not answer the invalidation of its TLB
  */
+#define TRIES	5	/* QI_IEC_TRIES */
+
 void test_time_out(void)
 {
 	struct device *dev = open_device(0);
@@ -210,9 +212,10 @@ void test_time_out(void)
 	end_move(dev, MSIX(0));
 
 	log = open_log();
-	knob(IRTE_CONTROL_UNANSWERED, 1);
+	/* Whoever waits for that device is not told, and asks again in between */
+	knob(IRTE_CONTROL_UNANSWERED, TRIES - 1);
 	ret = try_affinity(virq, 1);
-	CHECK(!seen(IRTE_CONTROL_UNANSWERED), "the unit was not asked");
+	CHECK(!seen(IRTE_CONTROL_UNANSWERED), "the unit was not asked often enough");
 	CHECK(!ret, "a move while another device does not answer: %s", strerror(-ret));
 	/* The unit looks for that device, with the interrupt's lock held */
 	CHECK(!count_log(log, "Invalid wait context", ""), "the kernel sleeps with a raw lock held");
@@ -223,9 +226,9 @@ void test_time_out(void)
 	/* This one is its own */
 	end_move(dev, MSIX(0));
 	get_state(dev, MSIX(0), &before);
-	knob(IRTE_CONTROL_UNANSWERED, 2);
+	knob(IRTE_CONTROL_UNANSWERED, TRIES);
 	ret = try_affinity(virq, 0);
-	CHECK(!seen(IRTE_CONTROL_UNANSWERED), "the unit was not asked twice");
+	CHECK(!seen(IRTE_CONTROL_UNANSWERED), "the unit was not asked %u times", TRIES);
 	CHECK(ret == -ETIMEDOUT, "a move that the unit does not answer: %s, wanted ETIMEDOUT",
 	      strerror(-ret));
 	check_state(dev, MSIX(0), &before, "move");
@@ -297,12 +300,45 @@ static void check_on_0(const struct device *dev, u32 source)
 	drain(dev, source, 1);
 }
 
+static void check_all_on_0(const struct device *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < UNANSWERED; i++)
+		CHECK(irq_is_on(virq_of(dev, MSIX(i)), 0), "interrupt %u is left on CPU 1",
+		      virq_of(dev, MSIX(i)));
+}
+
+/* The first move makes the unit forget what it was not told before */
+static void all_arrive_on_0(const struct device *dev)
+{
+	unsigned int virq, i;
+
+	for (i = 0; i < UNANSWERED; i++) {
+		virq = virq_of(dev, MSIX(i));
+		CHECK(WAIT(PATIENCE, !try_affinity(virq, 0) && irq_is_on(virq, 0)),
+		      "interrupt %u is not moved", virq);
+		check_on_0(dev, MSIX(i));
+		end_move(dev, MSIX(i));
+	}
+}
+
+/* @base and @wait: what it takes while the unit answers, and one wait if it does not */
+static void check_unplug(double took, double base, double wait)
+{
+	note("unplug with %u interrupts: %.2f s, %.2f s if the unit answers, and each wait %.2f s",
+	     UNANSWERED, took, base, wait);
+	CHECK(took - base < UNANSWERED * wait / 2,
+	      "unplug took %.2f s instead of %.2f s, and a wait for the unit %.2f s: it waits for each interrupt",
+	      took, base, wait);
+}
+
 void test_unanswered(void)
 {
 	struct device *dev = open_device(1);
-	double start, wait, took, base;
+	double start, wait, base;
 	struct state before;
-	unsigned int virq, i;
+	unsigned int virq;
 	int ret;
 
 	open_control();
@@ -321,23 +357,59 @@ void test_unanswered(void)
 	CHECK(!seen(IRTE_CONTROL_UNANSWERED), "the unit was not asked");
 	CHECK(ret == -EIO, "a move that the unit does not answer: %s, wanted EIO", strerror(-ret));
 	check_state(dev, MSIX(0), &before, "move");
-	unanswered_moves(virq);
 
-	took = leave_1(4 * UNANSWERED);
-	note("unplug with %u interrupts: %.2f s, %.2f s if the unit answers, and each wait %.2f s",
-	     UNANSWERED, took, base, wait);
-	CHECK(took - base < UNANSWERED * wait / 2,
-	      "unplug took %.2f s instead of %.2f s, and a wait for the unit %.2f s: it waits for each interrupt",
-	      took, base, wait);
+	/* It has answered when that was undone, so it is asked right after that, too */
+	leave_1(0);
+	check_all_on_0(dev);
 	set_online(1, true);
-	/* The first move makes the unit forget what it was not told then */
-	for (i = 0; i < UNANSWERED; i++) {
-		virq = virq_of(dev, MSIX(i));
-		CHECK(WAIT(PATIENCE, !try_affinity(virq, 0) && irq_is_on(virq, 0)),
-		      "interrupt %u is not moved", virq);
-		check_on_0(dev, MSIX(i));
-		end_move(dev, MSIX(i));
+	move_all_to_1(dev);
+
+	unanswered_moves(virq);
+	check_unplug(leave_1(4 * UNANSWERED), base, wait);
+	set_online(1, true);
+	all_arrive_on_0(dev);
+	check_sane(dev);
+}
+
+/* The unit does not even fetch commands, and there is no more room for them */
+#define MAX_COMMANDS	512
+
+void test_stalled(void)
+{
+	struct device *dev = open_device(1);
+	double start, wait, base;
+	unsigned int virq, i;
+	int log, ret;
+
+	open_control();
+	map_msix(dev);
+	use_msix(dev, UNANSWERED);
+	move_all_to_1(dev);
+	base = leave_1(0);
+	set_online(1, true);
+	move_all_to_1(dev);
+	virq = virq_of(dev, MSIX(0));
+
+	log = open_log();
+	knob(IRTE_CONTROL_STALLED, 1);
+	for (i = 0; !count_log(log, "Command buffer timeout", ""); i++) {
+		CHECK(i < MAX_COMMANDS, "there is always room for a command");
+		ret = try_affinity(virq, 0);
+		CHECK(ret == -EIO, "a move while the unit does not run: %s, wanted EIO", strerror(-ret));
 	}
+	note("no room for commands after %u moves", i);
+	start = now();
+	ret = try_affinity(virq, 0);
+	wait = now() - start;
+	CHECK(ret == -EIO, "a move without room for a command: %s, wanted EIO", strerror(-ret));
+	close(log);
+	/* By now it is forgotten that there was no answer while there was room */
+	sleep(1);
+
+	check_unplug(leave_1(0), base, wait);
+	knob(IRTE_CONTROL_STALLED, 0);
+	set_online(1, true);
+	all_arrive_on_0(dev);
 	check_sane(dev);
 }
 

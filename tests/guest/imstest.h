@@ -447,6 +447,7 @@ void test_pin_without_message(void);
 void test_managed_moves(void);
 void test_time_out(void);
 void test_unanswered(void);
+void test_stalled(void);
 void test_guest_mode(void);
 int run_boot(const char *only);
 int run_timer(const char *only);

@@ -41,6 +41,8 @@
  * it counts down
  */
 #define IRTE_CONTROL_UNANSWERED	0x20
+/* AMD: the unit does not fetch commands as long as this is not 0 */
+#define IRTE_CONTROL_STALLED	0x24
 
 #define IRTE_KIND_PRESENT	0x1	/* UPDATE with a present entry */
 #define IRTE_KIND_RELEASE	0x2	/* UPDATE with an entry that is not present */

@@ -45,7 +45,7 @@ struct IRTEControl {
 
 /* One for the machine, as there is one unit. Under the big lock. */
 static struct {
-    uint32_t kinds, err, nth, index, delay, data, scratch, rid, unanswered;
+    uint32_t kinds, err, nth, index, delay, data, scratch, rid, unanswered, stalled;
     uint32_t calls, present, release, grant, reset, refused, invalid;
     uint32_t last_lo, last_rid, last_index, last_order;
 } ctl = { .index = UINT32_MAX };
@@ -226,6 +226,11 @@ bool irte_control_unanswered(void)
     return true;
 }
 
+bool irte_control_stalled(void)
+{
+    return ctl.stalled;
+}
+
 static int irte_grant(X86IOMMUState *iommu)
 {
     X86IOMMUClass *class = X86_IOMMU_DEVICE_GET_CLASS(iommu);
@@ -396,6 +401,7 @@ static const struct {
     { IRTE_CONTROL_SCRATCH, "scratch", &ctl.scratch },
     { IRTE_CONTROL_RID, "rid", &ctl.rid },
     { IRTE_CONTROL_UNANSWERED, "unanswered", &ctl.unanswered },
+    { IRTE_CONTROL_STALLED, "stalled", &ctl.stalled },
 }, irte_counters[] = {
     { IRTE_CONTROL_CALLS, "calls", &ctl.calls },
     { IRTE_CONTROL_PRESENT, "present", &ctl.present },

@@ -75,4 +75,7 @@ void irte_update_uninhibit(void);
 /* Whether the unit leaves this wait for the completion of commands unanswered */
 bool irte_control_unanswered(void);
 
+/* Whether the unit does not fetch commands now */
+bool irte_control_stalled(void);
+
 #endif
