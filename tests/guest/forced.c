@@ -373,7 +373,7 @@ void test_unanswered(void)
 void test_stalled(void)
 {
 	struct device *dev = open_device(1);
-	double start, wait, base;
+	double start, wait, base, took;
 	unsigned int virq, i;
 	int log, ret;
 
@@ -402,8 +402,9 @@ void test_stalled(void)
 	/* By now it is forgotten that there was no answer while there was room */
 	sleep(1);
 
-	check_unplug(leave_1(0), base, wait);
+	took = leave_1(0);
 	knob(IRTE_CONTROL_STALLED, 0);
+	check_unplug(took, base, wait);
 	set_online(1, true);
 	all_arrive_on_0(dev);
 	check_sane(dev);
