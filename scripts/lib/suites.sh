@@ -227,7 +227,7 @@ suite_mutants() {
 # boot_suite SUITE UNIT PARAMETERS [QEMU'S ARGUMENT...]
 boot_suite() {
 	local suite=$1 limit=900 parameters=$3
-	if [[ $LONG ]]; then limit=7200 parameters+=" imstest_long=1"; fi
+	if [[ $LONG ]]; then limit=14400 parameters+=" imstest_long=1"; fi
 	if [[ $ONLY == "$suite".* && $ONLY != "$suite.console" ]]; then parameters+=" imstest_only=${ONLY#"$suite".}"; fi
 	boot "$suite" "$limit" "$2" "$parameters" "${@:4}"
 	booted "$suite"
